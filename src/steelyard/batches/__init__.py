@@ -1,0 +1,1 @@
+"""Cached slices on the device, in shuffled and augmented batches."""

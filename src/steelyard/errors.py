@@ -1,0 +1,43 @@
+"""What can go wrong, each with the exit code that a script may rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SteelyardError(Exception):
+    """One line: what was wanted, what came, what to do."""
+
+    exit_code = 1
+
+
+class BadSpec(SteelyardError):
+    """The command or the study file is wrong. May carry several errors, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, *errors: str) -> None:
+        self.errors = errors
+        super().__init__("\n".join(errors))
+
+
+class BadData(SteelyardError):
+    """A file or folder of images is not what it should be. Names patient, file and remedy."""
+
+    exit_code = 3
+
+
+class Interrupted(SteelyardError):
+    """Work stopped before its end; the same command goes on from where it stopped."""
+
+    exit_code = 4
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The line for a name that does not exist: with the nearest known one, and all known ones."""
+    known = sorted(known)
+    lowered = {k.lower(): k for k in known}
+    near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    hint = f" Did you mean {lowered[near[0]]!r}?" if near else ""
+    return f"no {kind} is named {name!r}.{hint} Known: {', '.join(known)}."

@@ -1,0 +1,1 @@
+"""Files in and out: DICOM series, NIfTI and PNG masks. Readers do no arithmetic; arithmetic opens no file."""

@@ -1,0 +1,1 @@
+"""Pictures of cases: the reference beside the prediction. No torch, no statistic."""
