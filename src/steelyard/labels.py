@@ -45,13 +45,9 @@ class LabelSet:
     def __post_init__(self) -> None:
         indices = [organ.index for organ in self.organs]
         if indices != list(range(1, len(indices) + 1)):
-            raise BadData(
-                f"class indices must run 1, 2, 3, …; came {indices}. Number the organs without gaps."
-            )
+            raise BadData(f"class indices must run 1, 2, 3, …; came {indices}. Number the organs without gaps.")
         if len({organ.source_value for organ in self.organs} | {0}) != len(indices) + 1:
-            raise BadData(
-                "two organs share a source value, or one uses 0, which is the background. Give each its own."
-            )
+            raise BadData("two organs share a source value, or one uses 0, which is the background. Give each its own.")
         if len({organ.name for organ in self.organs}) != len(indices):
             raise BadData("two organs share a name. Give each its own.")
 

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 from steelyard.registry import Registry
 
 if TYPE_CHECKING:
+    from steelyard.losses.tversky import IoULoss as IoULoss
     from torch import nn
 
-    from steelyard.losses.tversky import IoULoss as IoULoss
-
-LOSSES: Registry[Callable[..., nn.Module]] = Registry(
-    "loss", package="steelyard.losses", folder=Path(__file__).parent
-)
+LOSSES: Registry[Callable[..., nn.Module]] = Registry("loss", package="steelyard.losses", folder=Path(__file__).parent)
 
 
 def __getattr__(name: str) -> Any:
