@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from steelyard.registry import Registry
 
 if TYPE_CHECKING:
-    from steelyard.losses.tversky import IoULoss as IoULoss
     from torch import nn
+
+    from steelyard.losses.tversky import IoULoss as IoULoss
 
 LOSSES: Registry[Callable[..., nn.Module]] = Registry("loss", package="steelyard.losses", folder=Path(__file__).parent)
 

@@ -1,0 +1,67 @@
+"""Cross-entropy: each pixel pays for the probability that it did not give to its own class."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steelyard.losses import LOSSES
+from steelyard.losses.soft_counts import check_shapes
+
+
+@LOSSES.register("cross_entropy", "cross-entropy, every pixel alike")
+class CrossEntropyLoss(nn.Module):
+    """Σ w_y · (−log p_y) / Σ w_y over the pixels of the batch, y the pixel's reference class.
+
+    Args:
+        class_weights: w, one per class (background first); all 1 when None.
+
+    Shapes: logits (batch, class, *space), any float type, computed in float32 at least; integer target
+    (batch, *space). Returns a scalar; 0 with zero gradient when every pixel's class has weight 0.
+
+    Raises:
+        ValueError: a shape or a number of weights that does not fit.
+
+    Source: Furtado, section 2.2; the weighted reduction is that of torch.nn.functional.cross_entropy.
+    """
+
+    def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.class_weights: Tensor | None
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64)
+        if weights is not None and (weights.ndim != 1 or not torch.isfinite(weights).all() or (weights < 0).any()):
+            raise ValueError(f"class_weights must be finite numbers ≥ 0, one per class; came {class_weights!r}.")
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(
+        self, logits: Float[Tensor, "batch class *space"], target: Int[Tensor, "batch *space"]
+    ) -> Float[Tensor, ""]:
+        check_shapes(logits, target)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.class_weights is None:
+            return functional.cross_entropy(logits, target.long())
+        if len(self.class_weights) != logits.shape[1]:
+            raise ValueError(
+                f"class_weights has {len(self.class_weights)} values for {logits.shape[1]} classes (background first)."
+            )
+        weights = self.class_weights.to(logits.dtype)
+        charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
+        total = weights[target.long()].sum()
+        return charged / torch.where(total == 0, torch.ones_like(total), total)
+
+
+@LOSSES.register("crossE", "cross-entropy weighted by the inverse frequency of each class in the training slices")
+def inverse_frequency_cross_entropy(*, class_frequencies: Sequence[float]) -> CrossEntropyLoss:
+    """The study's baseline: w_c = 1 / (share of class c among the training pixels).
+
+    A class never seen gets weight 0, with a warning. `class_frequencies` (class,) is filled in by the study.
+    """
+    unseen = [index for index, share in enumerate(class_frequencies) if share <= 0]
+    if unseen:
+        warnings.warn(f"crossE: no training pixel of class {unseen}; their weight is 0", stacklevel=2)
+    return CrossEntropyLoss(class_weights=[1 / share if share > 0 else 0.0 for share in class_frequencies])
