@@ -1,0 +1,100 @@
+"""Expert masks as grey-scale PNG files, one per slice; each grey value stands for an organ.
+
+A mask has no geometry: it lies on the grid of the slice that it belongs to, so the caller pairs masks with slices.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from steelyard.errors import BadData
+from steelyard.labels import UNKNOWN_CLASS, LabelSet
+from steelyard.volume import LabelMap
+
+LARGEST_GREY = 255  # masks are 8-bit
+FEW_VALUES = 5  # unknown grey values in a message: a JPEG-damaged mask holds dozens
+
+
+def read_masks(files: Sequence[Path], label_set: LabelSet) -> np.ndarray:
+    """Class indices (slice, row, column), uint8, in the order of `files`, from 8-bit or 1-bit grey-scale PNGs.
+
+    With a label set of one organ the grey value 1 means that organ too: binary masks are written as 1 or as 255.
+    `BadData` names the file that cannot be read, is not grey-scale, differs in size or holds an unknown grey value.
+    """
+    if not files:
+        raise BadData("no mask files were given. Name at least one.")
+    masks = [_read_mask(file, label_set) for file in files]
+    for file, mask in zip(files, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            raise BadData(
+                f"{file.name} has {_size(mask)} pixels where {files[0].name} has {_size(masks[0])}. "
+                "Extract the archive again."
+            )
+    return np.stack(masks)
+
+
+def write_masks(folder: Path, names: Sequence[str], label_map: LabelMap) -> tuple[Path, ...]:
+    """One PNG per slice with the organs' source values; `names` without suffix, in slice order. Returns the files."""
+    if len(names) != label_map.labels.shape[0]:
+        raise BadData(f"{label_map.labels.shape[0]} slices need as many names; came {len(names)}.")
+    source = label_map.label_set.source_from_classes(label_map.labels)
+    if source.dtype != np.uint8:
+        raise BadData(f"8-bit masks hold grey values to {LARGEST_GREY}; the label set goes beyond. Write NIfTI.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(_write_mask(folder / f"{name}.png", mask) for name, mask in zip(names, source, strict=True))
+    except OSError as error:
+        raise BadData(f"masks cannot be written to {folder} ({error.strerror}). Free or choose a folder.") from None
+
+
+def _read_mask(file: Path, label_set: LabelSet) -> np.ndarray:
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            mode, pixels = image.mode, np.array(image)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})" if error.strerror else "is not a whole PNG image"
+        raise BadData(f"{file.name} {reason}. Extract the archive again.") from None
+    except Exception:  # the decoder raises whatever it meets in damaged bytes
+        raise BadData(f"{file.name} is not a whole PNG image. Extract the archive again.") from None
+    if mode not in ("L", "1"):
+        raise BadData(f"{file.name} is a PNG of kind {mode} where 8-bit grey-scale is wanted. Use the original mask.")
+    source = pixels.astype(np.uint8)
+    classes = label_set.classes_from_source(source)
+    if len(label_set.organs) == 1:
+        classes[source == 1] = 1
+    unknown = np.unique(source[classes == UNKNOWN_CLASS])
+    if unknown.size:
+        shown = ", ".join(map(str, unknown[:FEW_VALUES])) + (", …" if unknown.size > FEW_VALUES else "")
+        known = ", ".join(f"{organ.source_value} {organ.title}" for organ in label_set.organs)
+        raise BadData(f"{file.name} holds grey value {shown} where 0 and {known} are known. Use the original mask.")
+    return classes
+
+
+def _write_mask(file: Path, mask: np.ndarray) -> Path:
+    """Written beside and renamed, so that a half-written mask is never seen."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".png")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            Image.fromarray(mask).save(stream, format="PNG")
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return file
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _size(mask: np.ndarray) -> str:
+    return f"{mask.shape[0]} × {mask.shape[1]}"
