@@ -1,0 +1,53 @@
+"""Batches of slices: shuffled anew every epoch and changed at random, the same for every loss that is compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from steelyard.batches.slices import SliceSet
+
+
+class Augmentation(Protocol):
+    """Changes a batch of images and labels at random, with nothing but the generator's numbers."""
+
+    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+
+
+class Batches:
+    """Batches of one fold's training slices, a function of seed and epoch alone.
+
+    Order and augmentation of epoch e depend on (seed, e) only: every loss sees the same batches, and a resumed
+    training sees what an uninterrupted one would. The slices left over after the last full batch are left out of the
+    epoch (others the next time), as the study's toolbox does; a set smaller than a batch is one batch.
+    """
+
+    def __init__(self, slices: SliceSet, *, batch_size: int, seed: int, augmentation: Augmentation | None) -> None:
+        self.slices = slices
+        self.batch_size = min(batch_size, len(slices))
+        self.seed = seed
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.slices) // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields images (batch, channel, row, column) float32 and target (batch, row, column) int64."""
+        order = torch.randperm(len(self.slices), generator=seeded(self.seed, epoch, "order"))
+        random = seeded(self.seed, epoch, "augmentation")
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size].to(self.slices.images.device)
+            images, target = self.slices.images[chosen], self.slices.labels[chosen].long()
+            if self.augmentation is not None:
+                images, target = self.augmentation(images, target, random)
+            yield images, target
+
+
+def seeded(seed: int, epoch: int, purpose: str) -> torch.Generator:
+    """A CPU generator for one purpose in one epoch, unrelated to all others."""
+    digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,0 +1,67 @@
+"""A training's state on disk: written whole or not at all, read without running any code from the file."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from steelyard.errors import BadData
+from steelyard.runstore import write_atomically
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that the next epoch depends on: `epoch` epochs are done, the next one has that index."""
+
+    epoch: int
+    network: Mapping[str, Tensor]
+    optimiser: Mapping[str, Any]
+    history: list[dict[str, Any]]
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """One file, replaced atomically."""
+    content = {
+        "epoch": state.epoch,
+        "network": dict(state.network),
+        "optimiser": dict(state.optimiser),
+        "history": state.history,
+    }
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def load_state(path: Path) -> TrainingState | None:
+    """The state, None where there is no file yet, `BadData` where the file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, TypeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise BadData(
+            f"a training state was wanted in {path}, but it cannot be read. Delete it to start anew."
+        ) from error
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """The network's parameters and buffers as safetensors."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Fill the network from a safetensors file; `BadData` when it is damaged or made for another network."""
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadData(
+            f"weights for this network were wanted in {path}; {reason} Use the run that made them."
+        ) from error

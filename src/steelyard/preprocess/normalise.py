@@ -1,0 +1,35 @@
+"""Brings scans of different brightness to one scale, by what lies inside the body."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+CLIP_PERCENTILES = (0.5, 99.5)  # of the body: vessels, metal and folding artefacts must not set the scale
+
+
+def body_mask(intensities: np.ndarray) -> np.ndarray:
+    """Where the patient is: voxels above the volume's mean, holes filled per slice, the largest piece kept.
+
+    Takes (slice, row, column), gives a boolean array of that shape. A constant volume is all body.
+    """
+    above = intensities > intensities.mean()
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in above])
+    pieces, count = ndimage.label(filled)
+    if count == 0:
+        return np.ones(intensities.shape, bool)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return pieces == sizes.argmax()
+
+
+def normalise(intensities: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Intensities clipped to the body's 0.5th and 99.5th percentile, then to zero mean and unit spread over the body.
+
+    Both arrays are (slice, row, column); the result is float32. A constant body comes out as 0.
+    """
+    low, high = np.percentile(intensities[body], CLIP_PERCENTILES)
+    clipped = np.clip(intensities.astype(np.float32), low, high)
+    inside = clipped[body]
+    spread = float(inside.std())
+    return (clipped - float(inside.mean())) / (spread if spread > 0 else 1.0)

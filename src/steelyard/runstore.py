@@ -1,0 +1,117 @@
+"""Run folders on disk: files appear whole or not at all, one process at a time works in a folder, DONE comes last."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.errors import Interrupted
+
+SCHEMA_VERSION = 1  # of study.json and run.json
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """`write(temporary)` in the same folder, flushed to disk, then renamed to `path`: readers see all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # keeps .nii.gz and its like
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON, atomically, keys in the order given."""
+    write_atomically(
+        path, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    )
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run, by name."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.parquet"
+
+    @property
+    def counts(self) -> Path:
+        return self.path / "counts.parquet"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.parquet"
+
+    def prediction(self, case_id: str) -> Path:
+        return self.path / "predictions" / f"{case_id}.nii.gz"
+
+    @property
+    def is_done(self) -> bool:
+        return (self.path / "DONE").exists()
+
+    def mark_done(self) -> None:
+        """The last file of a run: whoever sees it may trust all the others."""
+        self.failure.unlink(missing_ok=True)
+        write_atomically(self.path / "DONE", lambda temporary: temporary.write_text(""))
+
+    @property
+    def failure(self) -> Path:
+        """Holds one line with the reason while the last attempt failed."""
+        return self.path / "FAILED"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Yields True while this process alone holds the run; False at once when another process does.
+
+        The operating system frees the lock when its holder ends, however it ends.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            for leftover in self.path.rglob(".*.tmp.*"):
+                leftover.unlink(missing_ok=True)
+            yield True
+
+
+def disk_full(error: OSError, where: Path) -> Interrupted:
+    """The line for a full disk: nothing half-written, and what to do."""
+    return Interrupted(
+        f"no space left for {where}: {os.strerror(error.errno or 0)}. Free some and run the same command again."
+    )
