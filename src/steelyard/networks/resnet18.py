@@ -16,8 +16,8 @@ WIDTHS = (64, 64, 128, 256, 512)
 class ResNet18(Encoder):
     """The convolutions of ResNet-18, without its classifier: 11,176,512 parameters for three channels.
 
-    `output_stride` is the size of the last map's cells in image pixels. At 16 the last stage keeps its resolution and its
-    convolutions but the first look at every second pixel (dilation 2), so that they see as far as before.
+    `output_stride` is the size of the last map's cells in image pixels. At 16 the last stage keeps its resolution, and
+    its convolutions but the first look at every second pixel (dilation 2), so that they see as far as before.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016; dilation: Chen et al., "Rethinking
     atrous convolution for semantic image segmentation", arXiv:1706.05587, section 3.

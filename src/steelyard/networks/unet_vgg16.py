@@ -13,7 +13,7 @@ from steelyard.networks.vgg16 import VGG16, WIDTHS
 
 @NETWORKS.register("unet_vgg16", "U-Net with a VGG-16 encoder, which may start from ImageNet weights")
 class UNetVGG16(nn.Module):
-    """VGG-16's first four blocks are the encoder's stages, its fifth is the bridge; four decoder stages rise from there.
+    """VGG-16's first four blocks are the encoder's stages, its fifth is the bridge; four decoder stages rise from it.
 
     Args:
         channels: channels of the image.
@@ -22,7 +22,7 @@ class UNetVGG16(nn.Module):
 
     Images of any size: padded to multiples of 16 px, logits cropped back (`at_any_size`).
 
-    Source: Furtado, "Investigation of loss functions for segmentation of abdominal MRI"; Ronneberger et al., MICCAI 2015.
+    Source: Furtado, "Investigation of loss functions ..."; Ronneberger et al., "U-Net", MICCAI 2015.
     """
 
     def __init__(self, channels: int, classes: int, *, weights: str | None = None) -> None:
