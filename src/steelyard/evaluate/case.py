@@ -1,0 +1,185 @@
+"""All scores of one case from one pass over it, and the scores of many cases pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Literal, get_args
+
+import numpy as np
+
+from steelyard.confusion import Confusion
+from steelyard.errors import BadData, BadSpec, unknown_name
+from steelyard.labels import LabelSet
+from steelyard.metrics import METRICS
+from steelyard.metrics.boundary_match import SliceScores
+from steelyard.metrics.metric import Metric
+from steelyard.metrics.organ_pair import OrganPair, OrganTotals, PooledOrgan
+from steelyard.metrics.overall import ClassTotals
+from steelyard.metrics.score_histogram import ScoreHistogram
+from steelyard.scores import Score
+from steelyard.volume import LabelMap
+
+ConventionChoice = Literal["all", "chaos", "matlab"]
+
+# What each choice adds to the metrics from voxel counts and from score sweeps, which have one definition everywhere.
+_OF_CHOICE = {
+    "all": {"chaos", "matlab", "missing_as_zero"},
+    "chaos": {"chaos"},
+    "matlab": {"matlab", "missing_as_zero"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CaseEvaluation:
+    """One case: its scores, and what pooling needs.
+
+    Attributes:
+        counts: voxel counts (class,), background first.
+        slices: BF scores (slice, class), background first.
+        histograms: probabilities inside and outside each class; None where only masks are known.
+        scores: tidy rows, per organ and (organ None) over all classes.
+    """
+
+    case_id: str
+    patient_id: str
+    label_set: LabelSet
+    convention: ConventionChoice
+    counts: Confusion
+    slices: SliceScores
+    histograms: ScoreHistogram | None
+    scores: tuple[Score, ...]
+
+
+def evaluate_case(
+    reference: LabelMap,
+    prediction: LabelMap,
+    *,
+    case_id: str,
+    patient_id: str,
+    sequence: str | None = None,
+    convention: ConventionChoice = "all",
+    histograms: ScoreHistogram | None = None,
+) -> CaseEvaluation:
+    """Every registered metric of the chosen convention, for every organ of the label set and over all classes.
+
+    Args:
+        convention: `chaos` (borders, distances, volumes and points of the challenge), `matlab` (BF score and global
+            metrics of its toolbox), `all`. Metrics from voxel counts belong to each.
+        histograms: of `histogram_scores`; without them there are no areas under curves.
+
+    Organs in one mask only, or in neither, score what each metric declares; an undefined value is a row with None.
+
+    Raises:
+        BadData: masks on different grids or with different label sets.
+        BadSpec: no such convention.
+    """
+    _check_pair(reference, prediction, case_id)
+    pairs = [
+        OrganPair(
+            reference.labels == index,
+            prediction.labels == index,
+            reference.geometry,
+            None if histograms is None else histograms.of_class(index),
+        )
+        for index in range(reference.label_set.class_count)
+    ]
+    counts = Confusion(*(np.array([getattr(pair.counts, name) for pair in pairs]) for name in ("tp", "fp", "fn", "tn")))
+    slices = SliceScores(
+        np.stack([pair.slices.matlab for pair in pairs], axis=1),
+        np.stack([pair.slices.missing_as_zero for pair in pairs], axis=1),
+    )
+    scores = [
+        metric.score(pair, organ=organ.name)
+        for organ, pair in zip(reference.label_set.organs, pairs[1:], strict=True)
+        for metric in _organ_metrics(convention, pair)
+    ]
+    scores += [metric.score(ClassTotals(counts, slices.matlab)) for metric in _global_metrics(convention)]
+    return CaseEvaluation(
+        case_id,
+        patient_id,
+        reference.label_set,
+        convention,
+        counts,
+        slices,
+        histograms,
+        tuple(replace(score, case_id=case_id, patient_id=patient_id, sequence=sequence) for score in scores),
+    )
+
+
+def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
+    """Scores over all cases together: `case_id` and `patient_id` are None.
+
+    Counts and histograms are added before the index, so that every voxel weighs the same and a large organ counts for
+    more than a small one; BF scores are means over all slices. Distances and volumes have no pooled value: average
+    their rows per patient instead. Areas under curves are given when every case has histograms.
+
+    Raises:
+        BadData: no case, or cases with different label sets or conventions.
+    """
+    if not evaluations:
+        raise BadData("pooled scores need at least one case; came none. Check that the folders hold cases.")
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if other.label_set != first.label_set or other.convention != first.convention:
+            raise BadData(
+                f"cases {first.case_id} and {other.case_id} have different organs or conventions. Pool alike ones only."
+            )
+    counts = reduce(add, (case.counts for case in evaluations))
+    slices = SliceScores(
+        np.concatenate([case.slices.matlab for case in evaluations]),
+        np.concatenate([case.slices.missing_as_zero for case in evaluations]),
+    )
+    known = [case.histograms for case in evaluations if case.histograms is not None]
+    histograms = reduce(add, known) if len(known) == len(evaluations) else None
+    scores = []
+    for organ in first.label_set.organs:
+        totals = OrganTotals(
+            Confusion(*(getattr(counts, name)[organ.index] for name in ("tp", "fp", "fn", "tn"))),
+            SliceScores(slices.matlab[:, organ.index], slices.missing_as_zero[:, organ.index]),
+            None if histograms is None else histograms.of_class(organ.index),
+        )
+        scores += [
+            metric.score(totals, organ=organ.name)
+            for metric in _organ_metrics(first.convention, totals)
+            if metric.reads != "masks"
+        ]
+    scores += [metric.score(ClassTotals(counts, slices.matlab)) for metric in _global_metrics(first.convention)]
+    return tuple(scores)
+
+
+def _check_pair(reference: LabelMap, prediction: LabelMap, case_id: str) -> None:
+    if not reference.geometry.same_grid(prediction.geometry):
+        raise BadData(
+            f"case {case_id}: reference {_grid(reference)} and prediction {_grid(prediction)} lie on different grids. "
+            "Resample the prediction to the reference's grid."
+        )
+    if reference.label_set.class_names != prediction.label_set.class_names:
+        raise BadData(
+            f"case {case_id}: the reference holds {', '.join(reference.label_set.class_names[1:])}, the prediction "
+            f"{', '.join(prediction.label_set.class_names[1:])}. Read both with one label set."
+        )
+
+
+def _grid(label_map: LabelMap) -> str:
+    size = " × ".join(str(n) for n in label_map.geometry.shape)
+    spacing = " × ".join(f"{mm:.4g}" for mm in label_map.geometry.spacing_mm)
+    return f"({size} voxels of {spacing} mm)"
+
+
+def _organ_metrics(convention: ConventionChoice, organ: PooledOrgan) -> list[Metric]:
+    chosen = [metric for metric in _chosen(convention) if metric.reads != "classes"]
+    return [metric for metric in chosen if metric.reads != "histogram" or organ.histogram is not None]
+
+
+def _global_metrics(convention: ConventionChoice) -> list[Metric]:
+    return [metric for metric in _chosen(convention) if metric.reads == "classes"]
+
+
+def _chosen(convention: ConventionChoice) -> list[Metric]:
+    if convention not in _OF_CHOICE:
+        raise BadSpec(unknown_name("convention", convention, get_args(ConventionChoice)))
+    wanted = _OF_CHOICE[convention] | {"counts", "score_sweep"}
+    return [METRICS[name] for name in METRICS if METRICS[name].convention in wanted]
