@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class SteelyardError(Exception):
@@ -23,15 +24,25 @@ class BadSpec(SteelyardError):
 
 
 class BadData(SteelyardError):
-    """A file or folder of images is not what it should be. Names patient, file and remedy."""
+    """A file or folder of images is not what it should be. Names patient, file and remedy (the last sentence)."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, file: Path | None = None) -> None:
+        self.file = file
+        super().__init__(message)
 
 
 class Interrupted(SteelyardError):
     """Work stopped before its end; the same command goes on from where it stopped."""
 
     exit_code = 4
+
+
+class RunsFailed(SteelyardError):
+    """A study went to its end, but some of its runs failed; each left its reason behind."""
+
+    exit_code = 1
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -146,7 +146,9 @@ class ChaosDataset:
         in_phase = self._series(patient_id, T1_IN)
         ordered = _masks_by_name(in_phase, masks)
         if len(series.files) != len(ordered):
-            raise BadData(f"{len(series.files)} images but {len(ordered)} masks (named after the in-phase). {AGAIN}")
+            raise BadData(
+                f"{len(series.files)} images but {len(ordered)} masks (which bear the names of the in-phase images). {AGAIN}"
+            )
         if not in_phase.geometry.same_grid(series.geometry):
             raise BadData(
                 f"{series.files[0].name} and the in-phase images, which own the masks, differ in grid. {AGAIN}"
@@ -206,7 +208,7 @@ def _masks_by_name(series: Series, masks: tuple[Path, ...]) -> tuple[Path, ...]:
     for stem in sorted(set(stems) - set(by_stem)):
         raise BadData(f"{counts} (no mask for {stem}). {AGAIN}")
     for stem in sorted(set(by_stem) - set(stems)):
-        raise BadData(f"{counts} (no image for {by_stem[stem].name}). {AGAIN}")
+        raise BadData(f"{counts} (no image for {by_stem[stem].name}). {AGAIN}", file=by_stem[stem])
     return tuple(by_stem[stem] for stem in stems)
 
 

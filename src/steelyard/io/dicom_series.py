@@ -66,7 +66,7 @@ def read_headers(files_or_folder: Path | Sequence[Path]) -> Series:
         try:
             return _headers(image_files(files_or_folder))
         except BadData as error:
-            raise BadData(f"{files_or_folder}: {error}") from None
+            raise BadData(f"{files_or_folder}: {error}", file=error.file) from None
     return _headers(files_or_folder)
 
 
@@ -80,9 +80,9 @@ def image_files(folder: Path) -> tuple[Path, ...]:
     try:
         found = sorted(file for file in folder.iterdir() if not is_litter(file))
     except OSError as error:
-        raise BadData(f"the folder {folder} cannot be read ({error.strerror}). {AGAIN}") from None
+        raise BadData(f"the folder {folder} cannot be read ({error.strerror}). {AGAIN}", file=folder) from None
     if not found:
-        raise BadData(f"the folder {folder} is empty. {AGAIN}")
+        raise BadData(f"the folder {folder} is empty. {AGAIN}", file=folder)
     return tuple(found)
 
 
@@ -133,19 +133,26 @@ def _same_acquisition(headers: Sequence[_Header]) -> None:
     """Every slice must agree with the most frequent value; the first that does not is named."""
     odd = _first_odd([header.patient for header in headers])
     if odd is not None:  # names of patients never enter messages
-        raise BadData(f"{headers[odd].file.name} belongs to another patient than the other images. {AGAIN}")
+        raise BadData(
+            f"{headers[odd].file.name} belongs to another patient than the other images. {AGAIN}",
+            file=headers[odd].file,
+        )
     odd = _first_odd([header.size for header in headers])
     if odd is not None:
         size, usual = headers[odd].size, Counter(header.size for header in headers).most_common(1)[0][0]
         raise BadData(
             f"{headers[odd].file.name} has {size[0]} × {size[1]} pixels where the others have "
-            f"{usual[0]} × {usual[1]}. {AGAIN}"
+            f"{usual[0]} × {usual[1]}. {AGAIN}",
+            file=headers[odd].file,
         )
     # Medians, not means: one odd slice must not move what the others are held against.
     orientations = np.array([header.orientation for header in headers])
     far = np.abs(orientations - np.median(orientations, axis=0)).max(axis=1)
     if far.max() > ORIENTATION_TOLERANCE:
-        raise BadData(f"{headers[int(far.argmax())].file.name} is oriented unlike the other images. {AGAIN}")
+        raise BadData(
+            f"{headers[int(far.argmax())].file.name} is oriented unlike the other images. {AGAIN}",
+            file=headers[int(far.argmax())].file,
+        )
     spacings = np.array([header.pixel_spacing for header in headers])
     usual_spacing = np.median(spacings, axis=0)
     far = np.abs(spacings / usual_spacing - 1).max(axis=1)
@@ -153,14 +160,16 @@ def _same_acquisition(headers: Sequence[_Header]) -> None:
         worst = int(far.argmax())
         raise BadData(
             f"{headers[worst].file.name} has pixel spacing {_mm(spacings[worst])} mm where the others have "
-            f"{_mm(usual_spacing)} mm. {AGAIN}"
+            f"{_mm(usual_spacing)} mm. {AGAIN}",
+            file=headers[worst].file,
         )
     _same_echo(headers)
     odd = _first_odd([(header.modality, header.protocol, *header.series) for header in headers])
     if odd is not None:
         raise BadData(
             f"{headers[odd].file.name} belongs to another series than the other images (modality, protocol or series "
-            f"number differ). Keep one series in a folder."
+            f"number differ). Keep one series in a folder.",
+            file=headers[odd].file,
         )
 
 
@@ -172,7 +181,8 @@ def _same_echo(headers: Sequence[_Header]) -> None:
             shown = [f"{value:g} ms" if np.isfinite(value) else "none" for value in (echo, usual)]
             raise BadData(
                 f"{header.file.name} has echo time {shown[0]} where the others have {shown[1]}: mixed echoes. "
-                f"Keep one echo in a folder."
+                f"Keep one echo in a folder.",
+                file=header.file,
             )
 
 
@@ -181,22 +191,31 @@ def _even_step(headers: Sequence[_Header], normal: np.ndarray) -> np.ndarray:
     positions = np.array([header.position for header in headers])
     gaps = np.diff(positions @ normal)
     names = [header.file.name for header in headers]
-    for k in np.flatnonzero(gaps < SAME_PLACE_MM):
-        raise BadData(f"{names[k]} and {names[k + 1]} lie at the same place. Remove the duplicate, or {AGAIN.lower()}")
+    for k in np.flatnonzero(gaps < SAME_PLACE_MM).tolist():
+        raise BadData(
+            f"{names[k]} and {names[k + 1]} lie at the same place. Remove the duplicate, or {AGAIN.lower()}",
+            file=headers[k].file,
+        )
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: missing slices only widen gaps
-    for k in np.flatnonzero(np.abs(gaps / usual - 1) > SPACING_TOLERANCE):
+    for k in np.flatnonzero(np.abs(gaps / usual - 1) > SPACING_TOLERANCE).tolist():
         where = f"{gaps[k]:.4g} mm from {names[k]} to {names[k + 1]} where the step is {usual:.4g} mm"
         missing = round(gaps[k] / usual) - 1
         if missing > 0 and abs(gaps[k] / usual - missing - 1) <= SPACING_TOLERANCE * (missing + 1):
             slices = "1 slice is" if missing == 1 else f"{missing} slices are"
-            raise BadData(f"{slices} missing: {where}. {AGAIN}")
-        raise BadData(f"slices are unevenly spaced: {where}. Resample the series to even steps, or {AGAIN.lower()}")
+            raise BadData(f"{slices} missing: {where}. {AGAIN}", file=headers[k].file)
+        raise BadData(
+            f"slices are unevenly spaced: {where}. Resample the series to even steps, or {AGAIN.lower()}",
+            file=headers[k].file,
+        )
     step: np.ndarray = (positions[-1] - positions[0]) / (len(positions) - 1)
     off_line = positions - positions[0] - np.arange(len(positions))[:, None] * step
     sideways = np.linalg.norm(off_line - np.outer(off_line @ normal, normal), axis=1)
     if sideways.max() > SIDEWAYS_TOLERANCE_MM:
         worst = int(sideways.argmax())
-        raise BadData(f"{names[worst]} lies {sideways[worst]:.2f} mm beside the line through the stack. {AGAIN}")
+        raise BadData(
+            f"{names[worst]} lies {sideways[worst]:.2f} mm beside the line through the stack. {AGAIN}",
+            file=headers[worst].file,
+        )
     along = float(step @ normal)
     shear = float(np.linalg.norm(step - along * normal)) / along
     if shear > SHEAR_TOLERANCE:
@@ -211,18 +230,26 @@ def _header(file: Path) -> _Header:
     header = _dataset(file, stop_before_pixels=True)
     frames = _text(header, "NumberOfFrames")
     if frames not in ("", "1"):
-        raise BadData(f"{file.name} is a multi-frame image ({frames} frames). Convert it to one file per slice first.")
+        raise BadData(
+            f"{file.name} is a multi-frame image ({frames} frames). Convert it to one file per slice first.", file=file
+        )
     samples = _text(header, "SamplesPerPixel")
     if samples not in ("", "1"):
-        raise BadData(f"{file.name} has {samples} colours per pixel where 1 is wanted. Choose the grey-scale series.")
+        raise BadData(
+            f"{file.name} has {samples} colours per pixel where 1 is wanted. Choose the grey-scale series.", file=file
+        )
     rows, columns = (_numbers(header, file, name, 1)[0] for name in ("Rows", "Columns"))
     orientation = _numbers(header, file, "ImageOrientationPatient", 6)
     products = orientation.reshape(2, 3) @ orientation.reshape(2, 3).T
     if np.abs(products - np.eye(2)).max() > 2 * ORIENTATION_TOLERANCE:
-        raise BadData(f"{file.name}: ImageOrientationPatient {orientation.tolist()} is no pair of directions. {AGAIN}")
+        raise BadData(
+            f"{file.name}: ImageOrientationPatient {orientation.tolist()} is no pair of directions. {AGAIN}", file=file
+        )
     pixel_spacing = _numbers(header, file, "PixelSpacing", 2)
     if pixel_spacing.min() <= 0:
-        raise BadData(f"{file.name}: PixelSpacing is {_mm(pixel_spacing)} mm where positive values are wanted. {AGAIN}")
+        raise BadData(
+            f"{file.name}: PixelSpacing is {_mm(pixel_spacing)} mm where positive values are wanted. {AGAIN}", file=file
+        )
     has_echo = _text(header, "EchoTime") != ""
     return _Header(
         file=file,
@@ -241,13 +268,15 @@ def _header(file: Path) -> _Header:
 def _slice(file: Path) -> np.ndarray:
     data = _dataset(file, stop_before_pixels=False)
     if "PixelData" not in data:
-        raise BadData(f"{file.name} holds no pixels. {AGAIN}")
+        raise BadData(f"{file.name} holds no pixels. {AGAIN}", file=file)
     syntax = data.file_meta.get("TransferSyntaxUID")
     if syntax is not None and syntax.is_transfer_syntax and not syntax.is_compressed:
         bits = int(_numbers(data, file, "BitsAllocated", 1)[0])
         wanted = int(data.Rows) * int(data.Columns) * bits // 8
         if len(data.PixelData) not in (wanted, wanted + wanted % 2):  # an odd length is padded to an even one
-            raise BadData(f"{file.name} is truncated or damaged: {len(data.PixelData)} of {wanted} bytes. {AGAIN}")
+            raise BadData(
+                f"{file.name} is truncated or damaged: {len(data.PixelData)} of {wanted} bytes. {AGAIN}", file=file
+            )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -256,9 +285,10 @@ def _slice(file: Path) -> np.ndarray:
         if "missing dependencies" in str(error):
             raise BadData(
                 f"{file.name} is compressed as {syntax.name if syntax else 'unknown'}, for which no decoder is "
-                f"installed. Install python-gdcm, or decompress the series."
+                f"installed. Install python-gdcm, or decompress the series.",
+                file=file,
             ) from None
-        raise BadData(f"{file.name}: the pixels cannot be decoded. {AGAIN}") from None
+        raise BadData(f"{file.name}: the pixels cannot be decoded. {AGAIN}", file=file) from None
     slope = _numbers(data, file, "RescaleSlope", 1)[0] if _text(data, "RescaleSlope") else 1.0
     intercept = _numbers(data, file, "RescaleIntercept", 1)[0] if _text(data, "RescaleIntercept") else 0.0
     return (pixels * slope + intercept).astype(np.float32)
@@ -270,24 +300,26 @@ def _dataset(file: Path, *, stop_before_pixels: bool) -> pydicom.Dataset:
             warnings.simplefilter("ignore")
             return pydicom.dcmread(file, stop_before_pixels=stop_before_pixels)
     except InvalidDicomError:
-        raise BadData(f"{file.name} is not a DICOM file. Remove it, or {AGAIN.lower()}") from None
+        raise BadData(f"{file.name} is not a DICOM file. Remove it, or {AGAIN.lower()}", file=file) from None
     except OSError as error:
-        raise BadData(f"{file.name} cannot be read ({error.strerror or 'input error'}). {AGAIN}") from None
+        raise BadData(f"{file.name} cannot be read ({error.strerror or 'input error'}). {AGAIN}", file=file) from None
     except Exception:  # the parser raises whatever it meets in damaged bytes
-        raise BadData(f"{file.name} is truncated or damaged. {AGAIN}") from None
+        raise BadData(f"{file.name} is truncated or damaged. {AGAIN}", file=file) from None
 
 
 def _numbers(header: pydicom.Dataset, file: Path, keyword: str, count: int) -> np.ndarray:
     """A header field as finite float64 numbers, or one line that says what stood there."""
     text = _text(header, keyword)
     if not text:
-        raise BadData(f"{file.name} has no {keyword}. {AGAIN}")
+        raise BadData(f"{file.name} has no {keyword}. {AGAIN}", file=file)
     try:
         values = np.array([float(part) for part in text.split("\\")])
     except ValueError:
         values = np.array([])
     if len(values) != count or not np.isfinite(values).all():
-        raise BadData(f"{file.name}: {keyword} is {text[:MANY_CHARACTERS]!r} where {count} numbers are wanted. {AGAIN}")
+        raise BadData(
+            f"{file.name}: {keyword} is {text[:MANY_CHARACTERS]!r} where {count} numbers are wanted. {AGAIN}", file=file
+        )
     return values
 
 

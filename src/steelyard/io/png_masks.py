@@ -5,8 +5,8 @@ A mask has no geometry: it lies on the grid of the slice that it belongs to, so 
 
 from __future__ import annotations
 
-import os
-import tempfile
+import errno
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from steelyard.errors import BadData
 from steelyard.labels import UNKNOWN_CLASS, LabelSet
+from steelyard.runstore import disk_full, write_atomically
 from steelyard.volume import LabelMap
 
 LARGEST_GREY = 255  # masks are 8-bit
@@ -30,11 +31,13 @@ def read_masks(files: Sequence[Path], label_set: LabelSet) -> np.ndarray:
     if not files:
         raise BadData("no mask files were given. Name at least one.")
     masks = [_read_mask(file, label_set) for file in files]
+    usual = Counter(mask.shape for mask in masks).most_common(1)[0][0]
     for file, mask in zip(files, masks, strict=True):
-        if mask.shape != masks[0].shape:
+        if mask.shape != usual:
             raise BadData(
-                f"{file.name} has {_size(mask)} pixels where {files[0].name} has {_size(masks[0])}. "
-                "Extract the archive again."
+                f"{file.name} has {_size(mask.shape)} pixels where the other masks have {_size(usual)}. "
+                "Extract the archive again.",
+                file=file,
             )
     return np.stack(masks)
 
@@ -47,9 +50,10 @@ def write_masks(folder: Path, names: Sequence[str], label_map: LabelMap) -> tupl
     if source.dtype != np.uint8:
         raise BadData(f"8-bit masks hold grey values to {LARGEST_GREY}; the label set goes beyond. Write NIfTI.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return tuple(_write_mask(folder / f"{name}.png", mask) for name, mask in zip(names, source, strict=True))
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise disk_full(error, folder) from None
         raise BadData(f"masks cannot be written to {folder} ({error.strerror}). Free or choose a folder.") from None
 
 
@@ -59,11 +63,13 @@ def _read_mask(file: Path, label_set: LabelSet) -> np.ndarray:
             mode, pixels = image.mode, np.array(image)
     except OSError as error:
         reason = f"cannot be read ({error.strerror})" if error.strerror else "is not a whole PNG image"
-        raise BadData(f"{file.name} {reason}. Extract the archive again.") from None
+        raise BadData(f"{file.name} {reason}. Extract the archive again.", file=file) from None
     except Exception:  # the decoder raises whatever it meets in damaged bytes
-        raise BadData(f"{file.name} is not a whole PNG image. Extract the archive again.") from None
+        raise BadData(f"{file.name} is not a whole PNG image. Extract the archive again.", file=file) from None
     if mode not in ("L", "1"):
-        raise BadData(f"{file.name} is a PNG of kind {mode} where 8-bit grey-scale is wanted. Use the original mask.")
+        raise BadData(
+            f"{file.name} is a PNG of kind {mode} where 8-bit grey-scale is wanted. Use the original mask.", file=file
+        )
     source = pixels.astype(np.uint8)
     classes = label_set.classes_from_source(source)
     if len(label_set.organs) == 1:
@@ -72,29 +78,16 @@ def _read_mask(file: Path, label_set: LabelSet) -> np.ndarray:
     if unknown.size:
         shown = ", ".join(map(str, unknown[:FEW_VALUES])) + (", …" if unknown.size > FEW_VALUES else "")
         known = ", ".join(f"{organ.source_value} {organ.title}" for organ in label_set.organs)
-        raise BadData(f"{file.name} holds grey value {shown} where 0 and {known} are known. Use the original mask.")
+        raise BadData(
+            f"{file.name} holds grey value {shown} where 0 and {known} are known. Use the original mask.", file=file
+        )
     return classes
 
 
 def _write_mask(file: Path, mask: np.ndarray) -> Path:
-    """Written beside and renamed, so that a half-written mask is never seen."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".png")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            Image.fromarray(mask).save(stream, format="PNG")
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(file, lambda temporary: Image.fromarray(mask).save(temporary, format="PNG"))
     return file
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _size(mask: np.ndarray) -> str:
-    return f"{mask.shape[0]} × {mask.shape[1]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
