@@ -29,6 +29,7 @@ from steelyard.labels import CHAOS_CT, CHAOS_MR, LabelSet
 from steelyard.volume import Case, LabelMap, Volume
 
 AGAIN = "Extract the archive again."
+FEW_NAMES = 3  # files in one message
 PHASE_TOLERANCE_MS = 0.5  # the phases lie 2.3 ms apart at 1.5 T; in the files each varies by 0.03 ms
 
 
@@ -119,7 +120,8 @@ class ChaosDataset:
             if labels.shape != image.geometry.shape:
                 raise BadData(
                     f"masks have {labels.shape[1]} × {labels.shape[2]} pixels where images have "
-                    f"{image.geometry.shape[1]} × {image.geometry.shape[2]} ({masks[0].name}). {AGAIN}"
+                    f"{image.geometry.shape[1]} × {image.geometry.shape[2]} ({masks[0].name}). {AGAIN}",
+                    file=masks[0],
                 )
             return image, LabelMap(labels, image.geometry, self.label_set)
 
@@ -128,12 +130,17 @@ class ChaosDataset:
         first = series.files[0].name
         others = {other.protocol for other in self._known.values()} - {sequence.protocol}
         if series.protocol in others:
-            raise BadData(f"{first} comes from protocol {series.protocol}: swapped images. {AGAIN}")
+            raise BadData(
+                f"{first} comes from protocol {series.protocol}: swapped images. {AGAIN}", file=series.files[0]
+            )
         if sequence.echo_time_ms is not None:
             echo = series.echo_time_ms
             if echo is None or abs(echo - sequence.echo_time_ms) > PHASE_TOLERANCE_MS:
                 came = "no echo time" if echo is None else f"echo time {echo:g} ms"
-                raise BadData(f"{first} has {came} where {sequence.echo_time_ms:g} ms is wanted: swapped echo. {AGAIN}")
+                raise BadData(
+                    f"{first} has {came} where {sequence.echo_time_ms:g} ms is wanted: swapped echo. {AGAIN}",
+                    file=series.files[0],
+                )
         return series
 
     def _masks(self, patient_id: str, sequence: _Sequence, series: Series) -> tuple[Path, ...]:
@@ -146,12 +153,11 @@ class ChaosDataset:
         in_phase = self._series(patient_id, T1_IN)
         ordered = _masks_by_name(in_phase, masks)
         if len(series.files) != len(ordered):
-            raise BadData(
-                f"{len(series.files)} images but {len(ordered)} masks (which bear the names of the in-phase images). {AGAIN}"
-            )
+            raise BadData(f"{len(series.files)} images but {len(ordered)} masks (named after the in-phase). {AGAIN}")
         if not in_phase.geometry.same_grid(series.geometry):
+            first = series.files[0]
             raise BadData(
-                f"{series.files[0].name} and the in-phase images, which own the masks, differ in grid. {AGAIN}"
+                f"{first.name} is off the grid of the in-phase images, which own the masks. {AGAIN}", file=first
             )
         return ordered
 
@@ -198,17 +204,19 @@ class ChaosDataset:
         try:
             yield
         except BadData as error:
-            raise BadData(f"patient {number}, {sequence.title}: {error}") from None
+            raise BadData(f"patient {number}, {sequence.title}: {error}", file=error.file) from None
 
 
 def _masks_by_name(series: Series, masks: tuple[Path, ...]) -> tuple[Path, ...]:
     by_stem = {mask.stem: mask for mask in masks}
     stems = [file.stem for file in series.files]
     counts = f"{len(stems)} images but {len(masks)} masks"
-    for stem in sorted(set(stems) - set(by_stem)):
-        raise BadData(f"{counts} (no mask for {stem}). {AGAIN}")
-    for stem in sorted(set(by_stem) - set(stems)):
-        raise BadData(f"{counts} (no image for {by_stem[stem].name}). {AGAIN}", file=by_stem[stem])
+    bare = [file for file in series.files if file.stem not in by_stem]
+    if bare:
+        raise BadData(f"{counts} (no mask for {_some(sorted(file.stem for file in bare))}). {AGAIN}", file=bare[0])
+    stray = [mask for mask in masks if mask.stem not in stems]
+    if stray:
+        raise BadData(f"{counts} (no image for {_some([mask.name for mask in stray])}). {AGAIN}", file=stray[0])
     return tuple(by_stem[stem] for stem in stems)
 
 
@@ -219,6 +227,11 @@ def _masks_by_order(series: Series, masks: tuple[Path, ...]) -> tuple[Path, ...]
     in_name_order = sorted(series.files, key=_natural)
     mask_of = dict(zip(in_name_order, sorted(masks, key=_natural), strict=True))
     return tuple(mask_of[file] for file in series.files)
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - FEW_NAMES
+    return ", ".join(names[:FEW_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
