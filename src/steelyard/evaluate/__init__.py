@@ -1,5 +1,18 @@
 """Evaluation: from a reference and a prediction to scores, per case, pooled, on screen and in a file."""
 
 from steelyard.evaluate.case import CaseEvaluation, ConventionChoice, evaluate_case, pool
+from steelyard.evaluate.label_sets import parse_labels
+from steelyard.evaluate.paths import evaluate_paths
+from steelyard.evaluate.table import score_table, scores_frame, write_scores
 
-__all__ = ["CaseEvaluation", "ConventionChoice", "evaluate_case", "pool"]
+__all__ = [
+    "CaseEvaluation",
+    "ConventionChoice",
+    "evaluate_case",
+    "evaluate_paths",
+    "parse_labels",
+    "pool",
+    "score_table",
+    "scores_frame",
+    "write_scores",
+]

@@ -23,6 +23,7 @@ from steelyard.scores import Score
 from steelyard.volume import LabelMap
 
 ConventionChoice = Literal["all", "chaos", "matlab"]
+COUNTS = ("tp", "fp", "fn", "tn")
 
 # What each choice adds to the metrics from voxel counts and from score sweeps, which have one definition everywhere.
 _OF_CHOICE = {
@@ -45,6 +46,7 @@ class CaseEvaluation:
 
     case_id: str
     patient_id: str
+    sequence: str | None
     label_set: LabelSet
     convention: ConventionChoice
     counts: Confusion
@@ -86,7 +88,7 @@ def evaluate_case(
         )
         for index in range(reference.label_set.class_count)
     ]
-    counts = Confusion(*(np.array([getattr(pair.counts, name) for pair in pairs]) for name in ("tp", "fp", "fn", "tn")))
+    counts = Confusion(*(np.array([getattr(pair.counts, count) for pair in pairs]) for count in COUNTS))
     slices = SliceScores(
         np.stack([pair.slices.matlab for pair in pairs], axis=1),
         np.stack([pair.slices.missing_as_zero for pair in pairs], axis=1),
@@ -96,10 +98,11 @@ def evaluate_case(
         for organ, pair in zip(reference.label_set.organs, pairs[1:], strict=True)
         for metric in _organ_metrics(convention, pair)
     ]
-    scores += [metric.score(ClassTotals(counts, slices.matlab)) for metric in _global_metrics(convention)]
+    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(convention)]
     return CaseEvaluation(
         case_id,
         patient_id,
+        sequence,
         reference.label_set,
         convention,
         counts,
@@ -114,7 +117,8 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
 
     Counts and histograms are added before the index, so that every voxel weighs the same and a large organ counts for
     more than a small one; BF scores are means over all slices. Distances and volumes have no pooled value: average
-    their rows per patient instead. Areas under curves are given when every case has histograms.
+    their rows per patient instead. The background has a row for each metric from counts, since the study's tables of
+    IoU hold one. Areas under curves are given when every case has histograms.
 
     Raises:
         BadData: no case, or cases with different label sets or conventions.
@@ -135,18 +139,18 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
     known = [case.histograms for case in evaluations if case.histograms is not None]
     histograms = reduce(add, known) if len(known) == len(evaluations) else None
     scores = []
-    for organ in first.label_set.organs:
+    for index, name in enumerate(first.label_set.class_names):
         totals = OrganTotals(
-            Confusion(*(getattr(counts, name)[organ.index] for name in ("tp", "fp", "fn", "tn"))),
-            SliceScores(slices.matlab[:, organ.index], slices.missing_as_zero[:, organ.index]),
-            None if histograms is None else histograms.of_class(organ.index),
+            Confusion(*(getattr(counts, count)[index] for count in COUNTS)),
+            SliceScores(slices.matlab[:, index], slices.missing_as_zero[:, index]),
+            None if histograms is None else histograms.of_class(index),
         )
         scores += [
-            metric.score(totals, organ=organ.name)
+            metric.score(totals, organ=name)
             for metric in _organ_metrics(first.convention, totals)
-            if metric.reads != "masks"
+            if metric.reads == "counts" or (metric.reads != "masks" and index > 0)
         ]
-    scores += [metric.score(ClassTotals(counts, slices.matlab)) for metric in _global_metrics(first.convention)]
+    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(first.convention)]
     return tuple(scores)
 
 

@@ -102,11 +102,13 @@ def organ_metric(
     return build
 
 
-def global_metric(*, name: str | None = None) -> Callable[[Callable[[Any], float | None]], Metric]:
-    """Decorator: a function of `ClassTotals` becomes a global `Metric` of the `matlab` convention; higher is better."""
+def global_metric(
+    *, name: str | None = None, convention: Convention = "matlab"
+) -> Callable[[Callable[[Any], float | None]], Metric]:
+    """Decorator: a function of `ClassTotals` becomes a global `Metric`, a share of 1; higher is better."""
     return organ_metric(
         reads="classes",
-        convention="matlab",
+        convention=convention,
         unit="1",
         better="higher",
         both_empty=COMPUTED,

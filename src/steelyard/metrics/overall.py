@@ -13,15 +13,16 @@ from steelyard import confusion
 from steelyard.confusion import Confusion
 from steelyard.metrics import METRICS
 from steelyard.metrics.bf_score import mean_of_defined
+from steelyard.metrics.boundary_match import SliceScores
 from steelyard.metrics.metric import global_metric
 
 
 @dataclass(frozen=True, eq=False)
 class ClassTotals:
-    """All classes of one case or many, background first: `counts` (class,), `bf_scores` (slice, class) with NaNs."""
+    """All classes of one case or many, background first: `counts` (class,) and BF scores `slices` (slice, class)."""
 
     counts: Confusion
-    bf_scores: np.ndarray
+    slices: SliceScores
 
 
 @METRICS.register("global_accuracy", "global accuracy: share of all voxels with the right class")
@@ -60,11 +61,24 @@ def weighted_iou(totals: ClassTotals) -> float | None:
     return _weighted(confusion.iou(totals.counts), totals.counts)
 
 
-@METRICS.register("mean_bf_score", "mean over slices of the mean BF score over classes")
+@METRICS.register(
+    "mean_bf_score", "mean over slices of the mean BF score over classes; a class in one mask is left out"
+)
 @global_metric()
 def mean_bf_score(totals: ClassTotals) -> float | None:
     """Mean over slices of (mean over classes of BF), undefined ones left out, as MATLAB does: see `bf_score`."""
-    per_slice = [mean_of_defined(classes) for classes in totals.bf_scores]
+    return _mean_of_means(totals.slices.matlab)
+
+
+@METRICS.register("mean_bf_score_missing_as_zero", "the same, where a class in one mask only counts 0 on that slice")
+@global_metric(name="mean_bf_score", convention="missing_as_zero")
+def mean_bf_score_missing_as_zero(totals: ClassTotals) -> float | None:
+    """As `mean_bf_score`, with every class that either mask holds on a slice."""
+    return _mean_of_means(totals.slices.missing_as_zero)
+
+
+def _mean_of_means(bf_scores: np.ndarray) -> float | None:
+    per_slice = [mean_of_defined(classes) for classes in bf_scores]
     return mean_of_defined(np.array([np.nan if mean is None else mean for mean in per_slice]))
 
 

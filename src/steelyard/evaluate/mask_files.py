@@ -1,0 +1,113 @@
+"""Masks as they lie on disk, a NIfTI file or a folder of PNG slices: which values they hold, and read as organs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from steelyard.errors import BadData
+from steelyard.io.dicom_series import Series
+from steelyard.io.nifti import SUFFIXES, read_volume
+from steelyard.io.png_masks import read_masks
+from steelyard.labels import LabelSet
+from steelyard.volume import LabelMap
+
+HIGHEST_VALUE = 65535  # labels beyond 16 bits are read as an image by mistake
+
+
+@dataclass(frozen=True)
+class NiftiMask:
+    """One NIfTI label map of source values, or of class indices where these cannot be mistaken for source values."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without `.nii` or `.nii.gz`."""
+        return without_suffix(self.file)
+
+    def values(self) -> set[int]:
+        """All values in the file; `BadData` when one is no whole number from 0 to 65535."""
+        values = np.unique(read_volume(self.file).intensities)
+        odd = values[~((values >= 0) & (values <= HIGHEST_VALUE) & (values == np.floor(values)))]
+        if odd.size:
+            raise BadData(f"{self.file} holds the value {odd[0]:g}. Check that it is a label map.", file=self.file)
+        return {int(value) for value in values}
+
+    def read(self, label_set: LabelSet) -> LabelMap:
+        """The label map on the file's own grid."""
+        values, volume = self.values(), read_volume(self.file)
+        sources = {organ.source_value for organ in label_set.organs}
+        indices = set(range(1, label_set.class_count))
+        if values <= sources | {0}:
+            return LabelMap(label_set.classes_from_source(volume.intensities), volume.geometry, label_set)
+        if values <= indices | {0} and not sources & indices:
+            return LabelMap(volume.intensities.astype(np.uint8), volume.geometry, label_set)
+        strange = ", ".join(str(value) for value in sorted(values - sources - {0}))
+        known = ", ".join(f"{organ.source_value} {organ.title}" for organ in label_set.organs)
+        raise BadData(f"{self.file} holds {strange} where 0 and {known} are known. Check the labels.", file=self.file)
+
+
+@dataclass(frozen=True)
+class PngMasks:
+    """A folder of PNG masks, one per slice of a DICOM series, which owns the grid."""
+
+    folder: Path
+    series: Series
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def values(self) -> set[int]:
+        """All grey values in the masks. A file that is no grey-scale PNG adds none: `read` says what is wrong."""
+        found: set[int] = set()
+        for file in png_files(self.folder):
+            try:
+                with Image.open(file, formats=("PNG",)) as image:
+                    found |= {int(value) for value in np.unique(np.array(image))} if image.mode in ("L", "1") else set()
+            except Exception:  # the decoder raises whatever it meets in damaged bytes
+                continue
+        return found
+
+    def read(self, label_set: LabelSet) -> LabelMap:
+        """The label map on the series' grid: masks follow the slice of their name, or of their place in the order."""
+        try:
+            labels = read_masks(self._in_slice_order(), label_set)
+        except BadData as error:
+            raise BadData(f"{self.folder}: {error}", file=error.file) from None
+        if labels.shape != self.series.geometry.shape:
+            raise BadData(
+                f"{self.folder}: masks have {labels.shape[1]} × {labels.shape[2]} pixels where the DICOM series has "
+                f"{self.series.geometry.shape[1]} × {self.series.geometry.shape[2]}. Name the right series."
+            )
+        return LabelMap(labels, self.series.geometry, label_set)
+
+    def _in_slice_order(self) -> list[Path]:
+        masks, images = png_files(self.folder), self.series.files
+        if len(masks) != len(images):
+            raise BadData(f"{len(masks)} masks but {len(images)} images in the DICOM series. Name the right series.")
+        by_stem = {mask.stem: mask for mask in masks}
+        if by_stem.keys() == {image.stem for image in images}:
+            return [by_stem[image.stem] for image in images]
+        mask_of = dict(zip(sorted(images), masks, strict=True))
+        return [mask_of[image] for image in images]
+
+
+def png_files(folder: Path) -> list[Path]:
+    """The PNG files of a folder, sorted by name, litter of file managers aside."""
+    return sorted(f for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith("."))
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """The NIfTI files of a folder, sorted by name, litter of file managers aside."""
+    return sorted(f for f in folder.iterdir() if f.name.endswith(SUFFIXES) and not f.name.startswith("."))
+
+
+def without_suffix(file: Path) -> str:
+    """`patient.01.nii.gz` → `patient.01`."""
+    return file.name.removesuffix(".gz").removesuffix(".nii")

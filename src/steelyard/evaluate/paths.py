@@ -1,0 +1,126 @@
+"""Scores from files: a reference and a prediction, as NIfTI files, folders of them, or folders of PNG masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steelyard.errors import BadData, BadSpec
+from steelyard.evaluate.case import CaseEvaluation, ConventionChoice, evaluate_case
+from steelyard.evaluate.label_sets import labels_of_values
+from steelyard.evaluate.mask_files import NiftiMask, PngMasks, nifti_files, png_files, without_suffix
+from steelyard.io.dicom_series import Series, read_headers
+from steelyard.io.nifti import SUFFIXES
+from steelyard.labels import CHAOS_MR, LabelSet
+
+FEW_NAMES = 5  # missing counterparts in a message
+
+Mask = NiftiMask | PngMasks
+
+
+def evaluate_paths(
+    reference: Path,
+    prediction: Path,
+    *,
+    dicom: Path | None = None,
+    convention: ConventionChoice = "all",
+    labels: LabelSet | None = None,
+) -> list[CaseEvaluation]:
+    """Every case of `prediction` scored against its counterpart of equal name in `reference`.
+
+    Args:
+        reference, prediction: two NIfTI files, whose names may differ (the case is called after the prediction); two
+            folders of NIfTI files with equal names; or folders of PNG masks. A file and a PNG folder may be mixed.
+        dicom: the DICOM series that PNG masks were drawn on: it owns their grid.
+        labels: organs and the values that stand for them in the files. Without it every value v found is an organ
+            `label_v`; PNG masks that hold CHAOS's grey values (63, 126, 189, 252) are read as its organs.
+
+    Files know no patient: `patient_id` is the case's name.
+
+    Raises:
+        BadData: a file that cannot be read, a case without counterpart, grids or values that do not fit.
+        BadSpec: `dicom` missing for PNG masks, or given without any.
+    """
+    pairs = _pairs(reference, prediction, dicom)
+    label_set = labels or _suggested_labels([mask for _, *sides in pairs for mask in sides])
+    return [
+        evaluate_case(
+            reference_mask.read(label_set),
+            prediction_mask.read(label_set),
+            case_id=case_id,
+            patient_id=case_id,
+            convention=convention,
+        )
+        for case_id, reference_mask, prediction_mask in pairs
+    ]
+
+
+def _pairs(reference: Path, prediction: Path, dicom: Path | None) -> list[tuple[str, Mask, Mask]]:
+    kinds = [_kind(path) for path in (reference, prediction)]
+    if "png" in kinds and dicom is None:
+        raise BadSpec("PNG masks carry no spacing. Name the DICOM series they were drawn on: --dicom SERIES.")
+    if "png" not in kinds and dicom is not None:
+        raise BadSpec("--dicom gives PNG masks their grid, but both sides are NIfTI, which has its own. Leave it out.")
+    if kinds == ["nifti folder", "nifti folder"]:
+        return _pairs_of_folders(reference, prediction)
+    if "nifti folder" in kinds:
+        raise BadData(
+            f"a folder of NIfTI files needs another one as counterpart; came {reference} and {prediction}. "
+            "Name two folders or two files."
+        )
+    series = read_headers(dicom) if dicom is not None else None
+    reference_mask, prediction_mask = _mask(reference, series), _mask(prediction, series)
+    return [(prediction_mask.name, reference_mask, prediction_mask)]
+
+
+def _mask(path: Path, series: Series | None) -> Mask:
+    return PngMasks(path, series) if path.is_dir() and series is not None else NiftiMask(path)
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        try:
+            found = [kind for kind, files in (("nifti folder", nifti_files), ("png", png_files)) if files(path)]
+        except OSError as error:
+            raise BadData(f"the folder {path} cannot be read ({error.strerror}). Check its permissions.") from None
+        if len(found) == 1:
+            return found[0]
+        what = "both NIfTI files and PNG masks" if found else "neither NIfTI files nor PNG masks"
+        raise BadData(f"{path} holds {what} where one kind is wanted. Name a folder of one kind.")
+    if not path.exists():
+        raise BadData(f"there is no {path}. Check the name.")
+    if not path.name.endswith(SUFFIXES):
+        raise BadData(f"{path} is no NIfTI file (.nii, .nii.gz) and no folder. Name one of these.", file=path)
+    return "nifti"
+
+
+def _pairs_of_folders(reference: Path, prediction: Path) -> list[tuple[str, Mask, Mask]]:
+    references, predictions = _by_name(reference), _by_name(prediction)
+    if not references.keys() & predictions.keys():
+        raise BadData(f"no file of {prediction} has the name of one in {reference}. Give counterparts equal names.")
+    for here, there, where in ((references, predictions, prediction), (predictions, references, reference)):
+        missing = sorted(here.keys() - there.keys())
+        if missing:
+            shown = ", ".join(missing[:FEW_NAMES]) + (
+                f" and {len(missing) - FEW_NAMES} more" * (len(missing) > FEW_NAMES)
+            )
+            raise BadData(f"{where} lacks a counterpart of {shown}. Add it, or take the other one away.")
+    return [(name, NiftiMask(references[name]), NiftiMask(predictions[name])) for name in sorted(references)]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for file in nifti_files(folder):
+        if without_suffix(file) in named:
+            raise BadData(
+                f"{folder} holds both {named[without_suffix(file)].name} and {file.name}. Remove one.", file=file
+            )
+        named[without_suffix(file)] = file
+    return named
+
+
+def _suggested_labels(masks: list[Mask]) -> LabelSet:
+    greys = [mask.values() for mask in masks if isinstance(mask, PngMasks)]
+    chaos = {organ.source_value for organ in CHAOS_MR.organs} | {0}
+    if greys and set().union(*greys) <= chaos:
+        return CHAOS_MR
+    return labels_of_values(set().union(*greys, *(mask.values() for mask in masks if isinstance(mask, NiftiMask))))
