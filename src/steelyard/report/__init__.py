@@ -1,1 +1,1 @@
-"""The page that shows a study, and its tables as files. Draws numbers, computes no statistic."""
+"""The report of a study: one page that opens offline, its tables as files. Draws and lists; computes no statistic."""

@@ -1,0 +1,200 @@
+"""What a study folder holds: the plan, which runs were finished, and what each of them measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from steelyard.confusion import Confusion, iou
+from steelyard.errors import BadData
+from steelyard.labels import LabelSet, Organ
+from steelyard.runstore import SCHEMA_VERSION, RunFolder
+from steelyard.scores import SCHEMA, Score, to_frame
+
+BACKGROUND = "background"
+IDENTITY = ("run", "network", "loss", "task", "fold", "seed")
+COUNTS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "class_name": pl.String,
+    "tp": pl.Int64,
+    "fp": pl.Int64,
+    "fn": pl.Int64,
+    "tn": pl.Int64,
+}
+HISTORY_SCHEMA: dict[str, type[pl.DataType]] = {
+    "epoch": pl.Int64,
+    "quantity": pl.String,
+    "organ": pl.String,
+    "value": pl.Float64,
+}
+
+State = Literal["done", "failed", "unfinished", "missing"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned training: who it is, and how far it came. Only a `done` run enters tables and pictures."""
+
+    run: str
+    network: str
+    loss: str
+    task: str
+    fold: int
+    seed: int
+    state: State
+    reason: str
+    files: RunFolder
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """`run.json`: the resolved spec and the manifest; empty when the run never started."""
+        return _json(self.files.manifest) if self.files.manifest.is_file() else {}
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        manifest = self.record.get("manifest", {})
+        return manifest if isinstance(manifest, dict) else {}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is compared: a loss on a network. `done` are the (fold, seed) pairs that were finished."""
+
+    network: str
+    task: str
+    loss: str
+    done: frozenset[tuple[int, int]]
+    planned: int
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Losses are compared within one network and task."""
+        return self.network, self.task
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study folder, read. `runs` are the planned ones, in the plan's order."""
+
+    folder: Path
+    name: str
+    spec: dict[str, Any]
+    label_set: LabelSet
+    runs: tuple[Run, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def done(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.state == "done")
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every planned loss on every network, in the plan's order, also those without a finished run."""
+        keys = dict.fromkeys((run.network, run.task, run.loss) for run in self.runs)
+        return tuple(Condition(*key, *self._progress(*key)) for key in keys)
+
+    @property
+    def groups(self) -> tuple[tuple[str, str], ...]:
+        """(network, task) pairs in the plan's order."""
+        return tuple(dict.fromkeys(condition.group for condition in self.conditions))
+
+    def comparable(self, group: tuple[str, str]) -> tuple[Condition, ...]:
+        """The group's conditions that were finished on the same folds and seeds, all that any of them finished.
+
+        A loss with fewer runs was tested on other patients: it is shown, marked, and never ranked.
+        """
+        members = [condition for condition in self.conditions if condition.group == group]
+        everything = frozenset().union(*(condition.done for condition in members))
+        return tuple(condition for condition in members if condition.done and condition.done == everything)
+
+    @cached_property
+    def scores(self) -> pl.DataFrame:
+        """The scores of all finished runs, with the plan's names in the identity columns, and the background's IoU."""
+        frames = [
+            _identified(rows, run)
+            for run in self.done
+            for rows in (_parquet(run.files.scores, SCHEMA), _background_iou(run.files.counts))
+        ]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+
+    @cached_property
+    def history(self) -> pl.DataFrame:
+        """Learning curves of all finished runs: epoch, quantity, organ, value and the identity columns."""
+        frames = [_identified(_parquet(run.files.history, HISTORY_SCHEMA), run) for run in self.done]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=HISTORY_SCHEMA)
+
+    def _progress(self, network: str, task: str, loss: str) -> tuple[frozenset[tuple[int, int]], int]:
+        own = [run for run in self.runs if (run.network, run.task, run.loss) == (network, task, loss)]
+        return frozenset((run.fold, run.seed) for run in own if run.state == "done"), len(own)
+
+
+def read_study(folder: Path) -> Study:
+    """The study in `folder`. Raises BadData when `study.json` is missing, damaged or of another schema."""
+    path = folder / "study.json"
+    if not path.is_file():
+        raise BadData(f"{folder} holds no study.json, so it is no study folder. Name the folder that `run` wrote.")
+    plan = _json(path)
+    if plan.get("schema") != SCHEMA_VERSION:
+        raise BadData(
+            f"{path}: schema {SCHEMA_VERSION} is known, came {plan.get('schema')!r}. Use the version that wrote it."
+        )
+    try:
+        organs = tuple(
+            Organ(o["name"], o["index"], o["source_value"], tuple(o["colour"])) for o in plan["label_set"]["organs"]
+        )
+        runs = tuple(_run(folder, entry) for entry in plan["runs"])
+        return Study(folder, plan["name"], plan["spec"], LabelSet(organs), runs, tuple(plan.get("warnings", ())))
+    except (KeyError, TypeError) as error:
+        raise BadData(f"{path}: a field is missing or of the wrong kind ({error!r}). Run the study again.") from error
+
+
+def _run(folder: Path, entry: dict[str, Any]) -> Run:
+    files = RunFolder(folder / entry["run"])
+    state: State = "unfinished"
+    reason = ""
+    if files.is_done:
+        state = "done"
+    elif files.failure.is_file():
+        state = "failed"
+        reason = files.failure.read_text(encoding="utf-8").strip()
+    elif not files.path.is_dir():
+        state = "missing"
+    return Run(**{key: entry[key] for key in IDENTITY}, state=state, reason=reason, files=files)
+
+
+def _background_iou(path: Path) -> pl.DataFrame:
+    """The pooled row that scores, which are of organs, do not have and the study's table 3 does."""
+    rows = _parquet(path, COUNTS_SCHEMA).filter(pl.col("class_name") == BACKGROUND)
+    if rows.is_empty():
+        return pl.DataFrame(schema=SCHEMA)
+    value = float(iou(Confusion(*(rows[name].sum() for name in ("tp", "fp", "fn", "tn")))))
+    return to_frame([Score("iou", value, "1", "counts", "ok", organ=BACKGROUND)])
+
+
+def _identified(frame: pl.DataFrame, run: Run) -> pl.DataFrame:
+    literals = [pl.lit(getattr(run, key), dtype=SCHEMA[key]).alias(key) for key in IDENTITY]
+    return frame.with_columns(literals)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
+    if not isinstance(content, dict):
+        raise BadData(f"{path}: an object was wanted, came {type(content).__name__}. Run the study again.")
+    return content
+
+
+def _parquet(path: Path, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path).select(pl.col(name).cast(kind) for name, kind in schema.items())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        first_line = str(error).splitlines()[0]
+        raise BadData(
+            f"{path}: a table of a finished run cannot be read ({first_line}). Run the study again."
+        ) from error
