@@ -19,7 +19,7 @@ SLICES_AT_ONCE = 16
 def predict_logits(
     network: nn.Module, images: Float[Tensor, "slice channel row column"], *, precision: Precision
 ) -> Float[Tensor, "slice class row column"]:
-    """Logits in float32 for every slice, a few slices at a time, on the images' device. Leaves the network in eval mode."""
+    """Logits in float32 for every slice, a few slices at a time. Leaves the network in eval mode."""
     network.eval()
     parts = []
     for chunk in images.split(SLICES_AT_ONCE):

@@ -1,0 +1,226 @@
+"""The command line: one function per verb, each calling one function below."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from steelyard import __version__
+from steelyard.errors import BadSpec, Interrupted, SteelyardError, unknown_name
+
+app = App(
+    name="steelyard",
+    help="Weigh false negatives against false positives: train, compare and prove segmentation losses.",
+    version=__version__,
+    result_action="return_value",
+)
+data = App(name="data", help="Make and check image data.")
+app.command(data)
+
+RUNS = Path("runs")
+
+
+@app.command
+def demo(*, out: Path = RUNS) -> None:
+    """Train two losses on phantoms made for the purpose, and write the report: the whole road in a few minutes.
+
+    Parameters
+    ----------
+    out
+        Folder for the phantoms, the runs and the report.
+    """
+    from steelyard.study.demo import demo_spec
+
+    _run(demo_spec(out))
+
+
+@app.command
+def run(study: Path) -> None:
+    """Do every run of a study that is not done yet, then write its report. The same command resumes.
+
+    Parameters
+    ----------
+    study
+        The study's TOML file.
+    """
+    from steelyard.study.spec import read_spec
+
+    _run(read_spec(study))
+
+
+@app.command
+def check(study: Path) -> None:
+    """Say what a study would do, or everything that is wrong with it: runs, time, memory and disk. Writes nothing.
+
+    Parameters
+    ----------
+    study
+        The study's TOML file.
+    """
+    from steelyard.study.estimate import estimate, render
+    from steelyard.study.objects import check_parts
+    from steelyard.study.plan import make_plan
+    from steelyard.study.spec import read_spec
+
+    plan = make_plan(read_spec(study))
+    errors = check_parts(plan.spec, channels=1, classes=plan.dataset.label_set.class_count)
+    if errors:
+        raise BadSpec(*(f"{study}: {error}" for error in errors))
+    _console().print(render(plan, estimate(plan)))
+
+
+@app.command
+def report(study: Path) -> None:
+    """Write the page and the tables of a study from the runs that are done.
+
+    Parameters
+    ----------
+    study
+        The study's TOML file.
+    """
+    from steelyard.study.spec import read_spec
+
+    _report(read_spec(study).folder)
+
+
+@app.command
+def evaluate(
+    reference: Path,
+    prediction: Path,
+    *,
+    dicom: Path | None = None,
+    convention: Literal["matlab", "chaos", "all"] = "all",
+    out: Path | None = None,
+) -> None:
+    """Score predictions against references: NIfTI files, folders of equal names, or folders of PNG masks.
+
+    Parameters
+    ----------
+    reference
+        The expert's label map, or a folder of them.
+    prediction
+        The label map to score, or a folder with the same file names.
+    dicom
+        The DICOM series that PNG masks belong to: gives them their place in millimetres.
+    convention
+        Whose definitions: MATLAB's, the CHAOS challenge's, or all.
+    out
+        Also write every score to this file, .csv or .parquet.
+    """
+    from steelyard.evaluate import evaluate_paths, score_table, scores_frame, write_scores
+
+    evaluations = evaluate_paths(reference, prediction, dicom=dicom, convention=convention)
+    _console().print(score_table(evaluations))
+    if out is not None:
+        write_scores(out, scores_frame(evaluations))
+        _console().print(f"scores: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command
+def ls(kind: Literal["losses", "networks", "metrics", "datasets"]) -> None:
+    """List what can be named in a study.
+
+    Parameters
+    ----------
+    kind
+        Which parts.
+    """
+    from importlib import import_module
+
+    registry = getattr(import_module(f"steelyard.{kind}"), kind.upper())
+    width = max(map(len, registry))
+    for entry in registry.entries.values():
+        print(f"{entry.name:<{width}}  {entry.summary}")
+
+
+@data.command
+def phantom(
+    folder: Path,
+    *,
+    patients: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1))] = 12,
+    seed: int = 1,
+) -> None:
+    """Write abdominal phantoms in the layout of CHAOS: DICOM images and PNG masks of three sequences.
+
+    Parameters
+    ----------
+    folder
+        A new or empty folder.
+    patients
+        How many.
+    seed
+        The same seed gives the same files.
+    """
+    from steelyard.datasets.phantom import write_phantom
+
+    write_phantom(folder, patients=patients, seed=seed)
+    print(f"{patients} patients: {folder}")
+
+
+@data.command(name="check")
+def check_data(path: Path, *, json: Path | None = None) -> None:
+    """Describe a data set and find what is broken or odd in it. Exit code 3 when a case cannot be used.
+
+    Parameters
+    ----------
+    path
+        A CHAOS tree, or a folder in nnU-Net's format.
+    json
+        Also write everything to this file.
+    """
+    from steelyard.study.data_check import check_folder
+
+    check_folder(path, console=_console(), json_file=json)
+
+
+def _run(spec: Any) -> None:
+    from steelyard.study.objects import check_parts
+    from steelyard.study.plan import make_plan
+    from steelyard.study.run import run_study
+
+    console = _console()
+    plan = make_plan(spec)
+    errors = check_parts(spec, channels=1, classes=plan.dataset.label_set.class_count)
+    if errors:
+        raise BadSpec(*errors)
+    for warning in plan.warnings:
+        console.print(f"note: {warning}", highlight=False, soft_wrap=True)
+    run_study(plan, console=console)
+    _report(plan.folder)
+
+
+def _report(folder: Path) -> None:
+    from steelyard.report.write import write_report
+
+    page = write_report(folder)
+    _console().print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """Entry point: every error is one line (several for a study file), every exit code is one of 0 to 4."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _leave(BadSpec(" ".join(str(error).split())))
+    except SteelyardError as error:
+        _leave(error)
+    except KeyboardInterrupt:
+        _leave(Interrupted("interrupted"))
+
+
+def _leave(error: SteelyardError) -> None:
+    text = str(error)
+    if isinstance(error, Interrupted) and "same command" not in text:
+        text += "; the same command goes on from the last saved state"
+    print(text, file=sys.stderr)
+    raise SystemExit(error.exit_code)

@@ -1,0 +1,118 @@
+"""Names become objects here, and nowhere else."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from steelyard.batches.affine import RandomAffine
+from steelyard.batches.order import Augmentation
+from steelyard.batches.strong import StrongAugmentation
+from steelyard.datasets import DATASETS, Dataset
+from steelyard.errors import BadSpec
+from steelyard.losses import LOSSES
+from steelyard.networks.build import build_network
+from steelyard.precision import Precision, fastest_precision
+from steelyard.preprocess.cache import Preprocessing
+from steelyard.study.spec import Part, StudySpec, TrainTable
+from steelyard.train import Schedule
+
+T = TypeVar("T")
+
+
+def dataset_of(spec: StudySpec) -> Dataset:
+    """The data set on its root."""
+    return call(DATASETS[spec.data.dataset], "dataset", spec.data.dataset, spec.root, **spec.data.options)
+
+
+def preprocessing_of(spec: StudySpec) -> Preprocessing:
+    """[preprocess] as an object."""
+    return Preprocessing(**spec.preprocess.model_dump())
+
+
+def device_of(train: TrainTable) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU."""
+    if train.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if train.device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadSpec(f'[train] device {train.device!r} was wanted, but torch sees no GPU here. Use "auto" or "cpu".')
+    return torch.device(train.device)
+
+
+def precision_of(train: TrainTable, device: torch.device) -> Precision:
+    """`auto` is bf16 where the hardware has it, else float32."""
+    return fastest_precision(device) if train.precision == "auto" else train.precision
+
+
+def schedule_of(train: TrainTable, precision: Precision) -> Schedule:
+    """[train] as a schedule."""
+    return Schedule(
+        epochs=train.epochs,
+        optimiser=train.optimiser,
+        learning_rate=train.learning_rate,
+        drop_factor=train.drop_factor,
+        drop_every=train.drop_every,
+        momentum=train.momentum,
+        l2=train.l2,
+        precision=precision,
+        validate_every=train.validate_every,
+    )
+
+
+def augmentation_of(train: TrainTable) -> Augmentation | None:
+    """The study's affine, the stronger set, or none."""
+    return {"study": RandomAffine(), "strong": StrongAugmentation(), "none": None}[train.augment]
+
+
+def network_of(part: Part, *, channels: int, classes: int, seed: int) -> nn.Module:
+    """A registered network or `module:callable`, with initial weights that depend on `seed` alone."""
+    network = build_network(part.name, channels, classes, seed=seed, **part.options)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def loss_of(part: Part, class_frequencies: Sequence[float]) -> nn.Module:
+    """A registered loss; one that asks for `class_frequencies` is told those of the training slices."""
+    factory = LOSSES[part.name]
+    options = dict(part.options)
+    if "class_frequencies" in inspect.signature(factory).parameters:
+        options["class_frequencies"] = class_frequencies
+    return call(factory, "loss", part.name, **options)
+
+
+def check_parts(spec: StudySpec, *, channels: int, classes: int) -> list[str]:
+    """Builds every network and loss of the grid once; one line for each that cannot be built."""
+    errors = []
+    for part in spec.grid.network:
+        try:
+            network_of(part, channels=channels, classes=classes, seed=0)
+        except BadSpec as error:
+            errors += error.errors
+    for part in spec.grid.loss:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loss = loss_of(part, [1 / classes] * classes)
+            loss(torch.zeros(1, classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+        except BadSpec as error:
+            errors += error.errors
+        except ValueError as error:
+            errors.append(f"loss {part.title}: {error}")
+    return errors
+
+
+def call(factory: Callable[..., T], kind: str, name: str, /, *arguments: object, **options: object) -> T:
+    """Build a part from a spec's options; a wrong option is the spec's error, in one line."""
+    try:
+        inspect.signature(factory).bind(*arguments, **options)
+    except TypeError as error:
+        known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        raise BadSpec(f"{kind} {name!r}: {error}. Its options: {', '.join(known) or 'none'}.") from None
+    try:
+        return factory(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        raise BadSpec(f"{kind} {name!r}: {error}") from error

@@ -1,0 +1,162 @@
+"""The runs that a study asks for, each with a name that changes when anything changes that can change its result."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.datasets import CaseKey, Dataset
+from steelyard.datasets.fingerprint import data_hash
+from steelyard.errors import BadData, BadSpec
+from steelyard.labels import LabelSet
+from steelyard.precision import Precision
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
+from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
+from steelyard.study.objects import dataset_of, device_of, precision_of
+from steelyard.study.spec import Part, StudySpec
+
+FEW_TEST_PATIENTS = 5
+NEVER_CHANGES_A_RESULT = {"device", "precision", "validate_every"}  # keys of [train]; the resolved precision counts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network trained with one loss on one fold from one seed."""
+
+    name: str
+    network: Part
+    loss: Part
+    fold: Fold
+    seed: int
+    task: str = "multiclass"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its data looked at: what will be run, on what, and where it goes."""
+
+    spec: StudySpec
+    dataset: Dataset
+    data_hashes: Mapping[CaseKey, str]
+    precision: Precision
+    runs: tuple[Run, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.spec.folder
+
+    def run_folder(self, run: Run) -> RunFolder:
+        """Where a run's files go."""
+        return RunFolder(self.folder / run.name)
+
+    def hash_of(self, keys: tuple[CaseKey, ...]) -> str:
+        """One hash over the files of those cases."""
+        return _digest([self.data_hashes[key] for key in sorted(keys)])
+
+
+def make_plan(spec: StudySpec) -> Plan:
+    """List the cases, hash their files, deal the folds, name the runs. Reads no pixels and writes nothing.
+
+    Raises:
+        BadSpec: names, options or counts that do not fit.
+        BadData: the data's folder is missing or broken.
+    """
+    dataset = dataset_of(spec)
+    keys = dataset.keys(tuple(spec.data.sequences))
+    if not keys:
+        raise BadData(
+            f"no case of {', '.join(spec.data.sequences)} is in {spec.root}. Check [data] root and sequences."
+        )
+    folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
+    used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
+    hashes = {key: data_hash(dataset, (key,)) for key in keys}
+    precision = precision_of(spec.train, device_of(spec.train))
+    runs = [
+        _named_run(spec, network, loss, fold, seed, hashes, precision)
+        for network, loss, fold, seed in itertools.product(spec.grid.network, spec.grid.loss, used, spec.grid.seed)
+    ]
+    if len({run.name for run in runs}) < len(runs):
+        raise BadSpec("[grid] asks for the same run twice. List each network, loss and seed once.")
+    return Plan(spec, dataset, hashes, precision, tuple(runs), tuple(_warnings(spec, used)))
+
+
+def write_plan(plan: Plan) -> None:
+    """`study.json`: the resolved study, its label set and its runs, for every later reader."""
+    write_json(
+        plan.folder / "study.json",
+        {
+            "schema": SCHEMA_VERSION,
+            "name": plan.spec.study.name,
+            "spec": public_spec(plan.spec),
+            "label_set": _label_set_json(plan.dataset.label_set),
+            "runs": [describe(run) for run in plan.runs],
+            "warnings": list(plan.warnings),
+        },
+    )
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """The columns by which scores and tables know a run."""
+    return {
+        "run": run.name,
+        "network": run.network.title,
+        "loss": run.loss.title,
+        "fold": run.fold.index,
+        "seed": run.seed,
+        "task": run.task,
+    }
+
+
+def public_spec(spec: StudySpec) -> dict[str, Any]:
+    """The resolved study file, as JSON; the data's root as it was written, with variables unexpanded."""
+    return spec.model_dump(mode="json")
+
+
+def _named_run(
+    spec: StudySpec,
+    network: Part,
+    loss: Part,
+    fold: Fold,
+    seed: int,
+    hashes: Mapping[CaseKey, str],
+    precision: Precision,
+) -> Run:
+    decides = {
+        "train": [hashes[key] for key in fold.train],
+        "test": [hashes[key] for key in fold.test],
+        "dataset": [spec.data.dataset, spec.data.options],
+        "preprocess": spec.preprocess.model_dump(),
+        "schedule": spec.train.model_dump(exclude=NEVER_CHANGES_A_RESULT) | {"precision": precision},
+        "network": network.model_dump(),
+        "loss": loss.model_dump(),
+        "seed": seed,
+    }
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{network.title}-{loss.title}").strip("-")[:60]
+    return Run(f"{slug}-f{fold.index}-s{seed}-{_digest(decides)[:8]}", network, loss, fold, seed)
+
+
+def _warnings(spec: StudySpec, folds: list[Fold] | tuple[Fold, ...]) -> list[str]:
+    warnings = [LEAK_WARNING] if spec.folds.by == "sequence" else []
+    tested = {key.patient_id for fold in folds for key in fold.test}
+    if len(tested) < FEW_TEST_PATIENTS:
+        warnings.append(f"only {len(tested)} patients are tested: differences between losses are not evidence.")
+    if len(folds) == 1:
+        warnings.append("one fold: each loss was tested on one split of the patients.")
+    if len(spec.grid.seed) == 1:
+        warnings.append("one seed: differences may be due to the initial weights.")
+    return warnings
+
+
+def _label_set_json(label_set: LabelSet) -> dict[str, Any]:
+    return {"organs": [asdict(organ) for organ in label_set.organs]}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,254 @@
+"""Carries out a study: each run trains, predicts and scores its held-out patients, once, whatever interrupts it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+import torch
+from rich.console import Console
+from torch import nn
+
+from steelyard.batches.order import Batches
+from steelyard.batches.slices import SliceSet, stack_slices
+from steelyard.checkpoint import load_state, save_state, save_weights
+from steelyard.confusion import count_labels, iou
+from steelyard.datasets import CaseKey
+from steelyard.errors import Interrupted, RunsFailed
+from steelyard.evaluate import CaseEvaluation, evaluate_case, pool
+from steelyard.io.nifti import write_label_map, write_volume
+from steelyard.labels import LabelSet
+from steelyard.metrics.score_histogram import histogram_scores
+from steelyard.predict import predict_classes, predict_probabilities, to_label_map
+from steelyard.preprocess.cache import PreparedCase, need_reference, prepare_cached
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, disk_full, write_atomically, write_json
+from steelyard.scores import to_frame
+from steelyard.study.interrupt import stop_on_signals
+from steelyard.study.manifest import manifest
+from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
+from steelyard.study.plan import Plan, Run, describe, public_spec, write_plan
+from steelyard.study.progress import TrainingProgress
+from steelyard.train import fit
+from steelyard.volume import Case, Volume
+
+Cases = Mapping[CaseKey, PreparedCase]
+Stop = Callable[[], bool]
+
+
+def run_study(plan: Plan, *, console: Console) -> Path:
+    """Do every run of the plan that is not done yet; returns the study's folder.
+
+    A run that another process holds is left to it. A run that fails leaves its reason in FAILED and does not stop the
+    others.
+
+    Raises:
+        Interrupted: a signal or a full disk; the same call goes on from where it stopped.
+        BadData: a case is broken or has no reference.
+        RunsFailed: all runs were tried and some failed.
+    """
+    failed = []
+    try:
+        with stop_on_signals() as stop:
+            write_plan(plan)
+            cases = prepare_cases(plan, console=console, stop=stop)
+            for number, run in enumerate(plan.runs, 1):
+                title = f"run {number}/{len(plan.runs)}: {run.name}"
+                with plan.run_folder(run).locked() as mine:
+                    if not mine:
+                        console.print(f"{title}: another process is at it", highlight=False)
+                    elif plan.run_folder(run).is_done:
+                        console.print(f"{title}: done", highlight=False)
+                    elif (reason := _try(plan, run, cases, title=title, console=console, stop=stop)) is not None:
+                        console.print(f"{title}: failed: {reason}", highlight=False)
+                        failed.append(run.name)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(error, plan.folder) from error
+        raise
+    if failed:
+        raise RunsFailed(f"{len(failed)} of {len(plan.runs)} runs failed ({', '.join(failed)}). The rest is done.")
+    return plan.folder
+
+
+def prepare_cases(plan: Plan, *, console: Console, stop: Stop) -> Cases:
+    """Every case of the plan on the network's grid, from the cache where it is there."""
+    preprocessing = preprocessing_of(plan.spec)
+    needed = sorted({key for run in plan.runs for key in run.fold.train + run.fold.test})
+    cases = {}
+    with console.status("reading cases") if console.is_terminal else contextlib.nullcontext():
+        for key in needed:
+            _stop_if_asked(stop, "while reading cases")
+            cases[key] = prepare_cached(
+                plan.folder.parent / "cache",
+                key.case_id,
+                plan.data_hashes[key],
+                preprocessing,
+                lambda key=key: need_reference(plan.dataset.read(key)),
+            )
+    return cases
+
+
+def _try(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, stop: Stop) -> str | None:
+    """None when the run got done, else the reason why it failed, which is also left in its folder."""
+    folder = plan.run_folder(run)
+    try:
+        _carry_out(plan, run, folder, cases, title=title, console=console, stop=stop)
+    except (ArithmeticError, RuntimeError, ValueError) as error:  # a diverged loss, no memory left, shapes that clash
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        folder.failure.write_text(reason + "\n", encoding="utf-8")
+        return reason
+    return None
+
+
+def _carry_out(
+    plan: Plan, run: Run, folder: RunFolder, cases: Cases, *, title: str, console: Console, stop: Stop
+) -> None:
+    started = time.monotonic()
+    device = device_of(plan.spec.train)
+    label_set = plan.dataset.label_set
+    context = preprocessing_of(plan.spec).context
+    schedule = schedule_of(plan.spec.train, plan.precision)
+    training = stack_slices([cases[key] for key in run.fold.train], context=context, device=device)
+    held_out = stack_slices([cases[key] for key in run.fold.test], context=context, device=device)
+    network = network_of(
+        run.network, channels=training.images.shape[1], classes=label_set.class_count, seed=run.seed
+    ).to(device)
+    about = manifest(
+        plan,
+        run,
+        device=device,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        slices=len(training),
+    )
+    _write_manifest(plan, run, folder, about)
+
+    resume = load_state(folder.checkpoint)
+    with (
+        TrainingProgress(
+            console, title, epochs=schedule.epochs, first_epoch=0 if resume is None else resume.epoch
+        ) as progress,
+        warnings.catch_warnings(record=True) as warned,
+    ):
+        history = fit(
+            network,
+            loss_of(run.loss, training.class_frequencies(label_set.class_count)).to(device),
+            Batches(
+                training,
+                batch_size=plan.spec.train.batch_size,
+                seed=run.seed,
+                augmentation=augmentation_of(plan.spec.train),
+            ),
+            schedule,
+            resume=resume,
+            save=lambda state: save_state(folder.checkpoint, state),
+            validate=lambda network: held_out_iou(network, held_out, label_set, plan),
+            progress=progress,
+            stop=stop,
+        )
+    save_weights(folder.weights, network)
+    frame = pl.DataFrame(
+        history, schema={"epoch": pl.Int64, "quantity": pl.String, "organ": pl.String, "value": pl.Float64}
+    )
+    write_atomically(folder.history, frame.write_parquet)
+    score_run(plan, run, folder, network, cases, device=device, stop=stop)
+    seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
+    about |= {
+        "training_seconds": round(seconds, 1),
+        "seconds": round(seconds + time.monotonic() - started, 1),
+        "warnings": sorted({str(warning.message) for warning in warned}),
+    }
+    _write_manifest(plan, run, folder, about)
+    folder.mark_done()
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def held_out_iou(network: nn.Module, held_out: SliceSet, label_set: LabelSet, plan: Plan) -> dict[str, float | None]:
+    """IoU per organ pooled over the held-out slices on the network's grid; None where nobody has the organ."""
+    predicted = predict_classes(network, held_out.images, precision=plan.precision).cpu().numpy()
+    values = iou(count_labels(held_out.labels.cpu().numpy(), predicted, label_set.class_count))
+    return {
+        organ.name: None if values[organ.index] != values[organ.index] else float(values[organ.index])
+        for organ in label_set.organs
+    }
+
+
+def score_run(
+    plan: Plan, run: Run, folder: RunFolder, network: nn.Module, cases: Cases, *, device: torch.device, stop: Stop
+) -> None:
+    """Predict every held-out case on its own grid, write the label maps, and score them there."""
+    evaluations = []
+    for key in run.fold.test:
+        _stop_if_asked(stop, "while scoring")
+        case = plan.dataset.read(key)
+        probabilities = predict_probabilities(
+            network, cases[key], context=preprocessing_of(plan.spec).context, device=device, precision=plan.precision
+        )
+        prediction = to_label_map(probabilities, case.image.geometry, plan.dataset.label_set)
+        write_label_map(folder.prediction(case.case_id), prediction)
+        _keep_case(plan.folder / "cases" / case.case_id, case)
+        reference = need_reference(case).reference
+        evaluations.append(
+            evaluate_case(
+                reference,
+                prediction,
+                case_id=case.case_id,
+                patient_id=case.patient_id,
+                sequence=case.sequence,
+                histograms=histogram_scores(probabilities, reference),
+            )
+        )
+    scores = [score for evaluation in evaluations for score in evaluation.scores] + list(pool(evaluations))
+    stamp = {"study": plan.spec.study.name} | describe(run)
+    write_atomically(folder.counts, _counts_frame(evaluations, plan.dataset.label_set).write_parquet)
+    write_atomically(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores).write_parquet)
+
+
+def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {
+                "case_id": evaluation.case_id,
+                "patient_id": evaluation.patient_id,
+                "sequence": evaluation.sequence,
+                "class_index": index,
+                "class_name": name,
+                **{field: int(getattr(evaluation.counts, field)[index]) for field in ("tp", "fp", "fn", "tn")},
+            }
+            for evaluation in evaluations
+            for index, name in enumerate(label_set.class_names)
+        ]
+    )
+
+
+def _keep_case(folder: Path, case: Case) -> None:
+    """Image (its first channel) and reference beside the predictions: what pictures and viewers need."""
+    if not (folder / "image.nii.gz").exists():
+        intensities = case.image.intensities
+        first = intensities if intensities.ndim == 3 else intensities[0]
+        write_volume(folder / "image.nii.gz", Volume(first, case.image.geometry))
+    if case.reference is not None and not (folder / "reference.nii.gz").exists():
+        write_label_map(folder / "reference.nii.gz", case.reference)
+
+
+def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:
+    write_json(
+        folder.manifest,
+        {
+            "schema": SCHEMA_VERSION,
+            "study": plan.spec.study.name,
+            **describe(run),
+            "spec": public_spec(plan.spec),
+            "manifest": about,
+        },
+    )
+
+
+def _stop_if_asked(stop: Stop, when: str) -> None:
+    if stop():
+        raise Interrupted(f"stopped {when}")

@@ -1,0 +1,205 @@
+"""What a study's TOML file may say, checked whole before anything runs: all errors at once."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from steelyard.datasets import DATASETS
+from steelyard.errors import BadSpec, unknown_name
+from steelyard.losses import LOSSES
+from steelyard.networks import NETWORKS
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Part(BaseModel):
+    """A network or a loss by name, with its options: `"iou11"`, or `{ name = "tversky", fp_weight = 0.3 }`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @property
+    def title(self) -> str:
+        """The name as tables show it: `tversky(fp_weight=0.3, fn_weight=1.7)`."""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+
+def _part(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+PartOrName = Annotated[Part, BeforeValidator(_part)]
+
+
+class StudyTable(_Table):
+    """[study]: what it is called and where it goes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    out: str = "runs"
+
+
+class DataTable(_Table):
+    """[data]: which cases. `root` may hold `~` and environment variables; `options` go to the data set."""
+
+    dataset: str
+    root: str
+    sequences: Annotated[list[str], Field(min_length=1)]
+    options: dict[str, Any] = {}
+
+
+class PreprocessTable(_Table):
+    """[preprocess]: see `steelyard.preprocess.cache.Preprocessing`."""
+
+    size: Annotated[int, Field(ge=32, le=2048)] = 256
+    spacing_mm: Annotated[float, Field(gt=0)] | None = None
+    context: Annotated[int, Field(ge=0, le=4)] = 0
+
+
+class FoldsTable(_Table):
+    """[folds]: `count` folds dealt by `seed`; `use` names the ones that are run, all when left out."""
+
+    count: Annotated[int, Field(ge=2)] = 5
+    by: Literal["patient", "sequence"] = "patient"
+    seed: int = 1
+    use: list[Annotated[int, Field(ge=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _use_exists(self) -> FoldsTable:
+        if self.use is not None and (not self.use or max(self.use) >= self.count or len(set(self.use)) < len(self.use)):
+            raise ValueError(f"use must list different folds from 0 to {self.count - 1}; came {self.use}")
+        return self
+
+
+class TrainTable(_Table):
+    """[train]: see `steelyard.train.Schedule`; the defaults are the study's."""
+
+    epochs: Annotated[int, Field(ge=1)] = 500
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    optimiser: Literal["sgdm", "adamw"] = "sgdm"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
+    drop_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    drop_every: Annotated[int, Field(ge=1)] = 20
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    l2: Annotated[float, Field(ge=0)] = 1e-4
+    augment: Literal["study", "strong", "none"] = "study"
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+
+
+class GridTable(_Table):
+    """[grid]: every combination of these is one run per fold."""
+
+    network: Annotated[list[PartOrName], Field(min_length=1)]
+    loss: Annotated[list[PartOrName], Field(min_length=1)]
+    seed: Annotated[list[int], Field(min_length=1)] = [1]
+
+
+class StudySpec(_Table):
+    """A whole study file."""
+
+    study: StudyTable
+    data: DataTable
+    preprocess: PreprocessTable = PreprocessTable()
+    folds: FoldsTable = FoldsTable()
+    train: TrainTable = TrainTable()
+    grid: GridTable
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's runs and its report go."""
+        return Path(self.study.out).expanduser() / self.study.name
+
+    @property
+    def root(self) -> Path:
+        """The data's folder, with `~` and environment variables filled in."""
+        return Path(os.path.expandvars(self.data.root)).expanduser()
+
+
+def read_spec(path: Path) -> StudySpec:
+    """The study in a TOML file; `BadSpec` with one line per error."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadSpec(f"no study file is at {path}. Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSpec(f"{path} cannot be read as a study file: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSpec(f"{path} is not valid TOML: {error}.") from error
+    return parse_spec(content, source=str(path))
+
+
+def parse_spec(content: dict[str, Any], *, source: str) -> StudySpec:
+    """The study in a parsed TOML document; `source` opens every error line."""
+    try:
+        spec = StudySpec.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{source}: {_explain(details)}" for details in error.errors()]
+        raise BadSpec(*lines, *_name_errors(content, source)) from None
+    errors = _name_errors(content, source)
+    unset = [part for part in Path(os.path.expandvars(spec.data.root)).parts if part.startswith("$")]
+    if unset:
+        errors.append(f"{source}: [data] root uses {unset[0]}, which is not set. Set it to the folder of the data.")
+    if errors:
+        raise BadSpec(*errors)
+    return spec
+
+
+def _name_errors(content: dict[str, Any], source: str) -> list[str]:
+    """Unknown names of data set, networks and losses, looked up without building any of them."""
+    errors = []
+    for registry, names in (
+        (DATASETS, [_at(content, "data", "dataset")]),
+        (NETWORKS, _at(content, "grid", "network")),
+        (LOSSES, _at(content, "grid", "loss")),
+    ):
+        for name in names if isinstance(names, list) else []:
+            name = name.get("name") if isinstance(name, dict) else name
+            is_import_path = registry is NETWORKS and isinstance(name, str) and ":" in name
+            if isinstance(name, str) and name not in registry and not is_import_path:
+                errors.append(f"{source}: {unknown_name(registry.kind, name, registry)}")
+    return errors
+
+
+def _at(content: dict[str, Any], table: str, key: str) -> Any:
+    found = content.get(table)
+    return found.get(key) if isinstance(found, dict) else None
+
+
+def _explain(error: Any) -> str:
+    """One line for one of pydantic's errors: place, what was wanted, what came."""
+    location = [str(part) for part in error["loc"]]
+    place = f"[{location[0]}]" + (f" {'.'.join(location[1:])}" if len(location) > 1 else "")
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        where = f"[{location[0]}] has no key" if len(location) > 1 else "a study has no table"
+        return f"{where} {location[-1]!r}.{hint} Known: {', '.join(known)}."
+    if error["type"] == "missing":
+        return f"{place} is missing. Add it."
+    came = "" if isinstance(error["input"], dict | StudySpec) else f"; came {error['input']!r}"
+    wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{place}: wanted {wanted}{came}."
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    fields = StudySpec.model_fields
+    for part in location:
+        table = fields[part].annotation
+        fields = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
+    return sorted(fields)
