@@ -19,6 +19,7 @@ def build_network(
     name: str,
     channels: int,
     classes: int,
+    /,
     *,
     seed: int,
     size_px: tuple[int, int] = DRY_RUN_PX,
@@ -32,7 +33,7 @@ def build_network(
         classes: classes of the logits, background included, at least 2.
         seed: of the starting weights. torch's own random state is neither read nor moved.
         size_px: rows and columns of the images on which a `module:callable` is tried; the registered ones take any.
-        options: keywords of the network.
+        options: keywords of the network, which may be called `channels` too (MONAI's are).
 
     Errors: `BadSpec` for an unknown name or option and for a foreign network that does not fit; `BadData` for broken
     weights.

@@ -23,7 +23,7 @@ DRY_RUN_PX = (64, 64)
 
 
 def build_custom(
-    name: str, channels: int, classes: int, *, size_px: tuple[int, int] = DRY_RUN_PX, **options: Any
+    name: str, channels: int, classes: int, /, *, size_px: tuple[int, int] = DRY_RUN_PX, **options: Any
 ) -> nn.Module:
     """The network that `module:callable` makes, called with keywords alone and tried once.
 

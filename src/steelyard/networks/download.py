@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import os
 import re
 import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
 
 from steelyard.errors import BadData
 
@@ -44,6 +45,8 @@ def download(url: str, folder: Path) -> Path:
                     f"{path}: SHA-256 starts with {actual[:8]}, not with {expected}. Delete the file and run again."
                 )
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the server's answer too, and holds its connection
         reason = str(error) or type(error).__name__
         raise BadData(
             f"{url} could not be fetched to {folder} ({reason}). Fetch it elsewhere and put it there, "
@@ -67,7 +70,7 @@ def _fetch(url: str, path: Path, expected: str) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _copy(source: BinaryIO, target: BinaryIO | None) -> str:
+def _copy(source: io.BufferedIOBase, target: io.BufferedIOBase | None) -> str:
     """SHA-256 of all that `source` holds, written to `target` if there is one."""
     digest = hashlib.sha256()
     while piece := source.read(PIECE_BYTES):
