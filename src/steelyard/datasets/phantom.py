@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from steelyard.datasets import DATASETS, CaseKey
-from steelyard.datasets.phantom_anatomy import random_anatomy
+from steelyard.datasets.chaos import ChaosDataset
 from steelyard.datasets.phantom_files import IN_PHASE, OUT_PHASE, T2_SPIR, Placement, write_images, write_masks
+from steelyard.datasets.phantom_patient import random_anatomy
 from steelyard.datasets.phantom_shapes import SmoothField, rotation
 from steelyard.datasets.phantom_signal import Grid, magnitude, random_signals, scan, shading
 from steelyard.errors import BadData, BadSpec
 from steelyard.labels import LabelSet
 from steelyard.volume import Case
-
-if TYPE_CHECKING:
-    from steelyard.datasets.chaos import ChaosDataset
 
 MANIFEST = "phantom.json"
 VERSION = 1  # raised whenever the same options would draw other images
@@ -46,13 +42,18 @@ def write_phantom(folder: Path, *, patients: int, seed: int, size: int = 256, sl
         BadSpec: an option is out of range.
         BadData: `folder` exists and is not an empty folder, or cannot be written.
 
-    >>> write_phantom(Path("phantom"), patients=12, seed=0, size=128, slices=20)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_phantom(Path(folder), patients=1, seed=0, size=32, slices=4)
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['Train_Sets', 'phantom.json']
     """
     options = _options(patients=patients, seed=seed, size=size, slices=slices)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadData(f"phantoms need a new or empty folder; {folder} is in use. Name another or empty it.")
+    folder = folder.absolute()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
+        if not _is_free(folder):
+            raise BadData(f"phantoms need a new or empty folder; {folder} is in use. Name another or empty it.")
         for number in range(1, patients + 1):
             _write_patient(partial / "Train_Sets" / "MR" / str(number), number, seed=seed, size=size, slices=slices)
         (partial / MANIFEST).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
@@ -73,22 +74,16 @@ class PhantomDataset:
     options; otherwise `BadSpec`.
     """
 
-    def __init__(self, root: Path, *, patients: int = 12, seed: int = 0, size: int = 256, slices: int = 24) -> None:
-        self._root = Path(root)
+    def __init__(
+        self, root: Path | str, *, patients: int = 12, seed: int = 0, size: int = 256, slices: int = 24
+    ) -> None:
+        root = Path(root)
         options = _options(patients=patients, seed=seed, size=size, slices=slices)
-        if not self._root.exists() or (self._root.is_dir() and not any(self._root.iterdir())):
-            self._root.parent.mkdir(parents=True, exist_ok=True)
-            write_phantom(self._root, patients=patients, seed=seed, size=size, slices=slices)
-        elif (found := _read_manifest(self._root)) != options:
-            raise BadSpec(
-                f"{self._root} should hold phantoms made with {options}, but holds {found}. Name another folder."
-            )
-
-    @cached_property
-    def _chaos(self) -> ChaosDataset:
-        from steelyard.datasets.chaos import ChaosDataset
-
-        return ChaosDataset(self._root)
+        if _is_free(root):
+            write_phantom(root, patients=patients, seed=seed, size=size, slices=slices)
+        elif (found := _read_manifest(root)) != options:
+            raise BadSpec(f"{root} should hold phantoms made with {options}, but holds {found}. Name another folder.")
+        self._chaos = ChaosDataset(root)
 
     @property
     def label_set(self) -> LabelSet:
@@ -122,6 +117,14 @@ def _options(*, patients: int, seed: int, size: int, slices: int) -> dict[str, i
     return {"version": VERSION, "patients": patients, "seed": seed, "size": size, "slices": slices}
 
 
+def _is_free(folder: Path) -> bool:
+    """Whether the folder is missing or empty; one that cannot be looked into is not free."""
+    try:
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError:
+        return False
+
+
 def _read_manifest(root: Path) -> object:
     try:
         return json.loads((root / MANIFEST).read_text(encoding="utf-8"))
@@ -137,9 +140,8 @@ def _write_patient(folder: Path, number: int, *, seed: int, size: int, slices: i
     texture = SmoothField.random(body, lattice_mm=7)
     noise, scale = float(scanner.uniform(0.012, 0.03)), float(scanner.uniform(400, 1000))
     centre = scanner.normal((0, -20, 0), (15, 20, 60))
-    tilt = rotation(about_x=0, about_y=0, about_z=0)
-    if number % 3 == 2:
-        tilt = rotation(**dict(zip(("about_x", "about_y", "about_z"), scanner.normal(0, 0.008, 3), strict=True)))
+    turns = scanner.normal(0, 0.008, 3) if number % 3 == 2 else np.zeros(3)
+    tilt = rotation(about_x=turns[0], about_y=turns[1], about_z=turns[2])
     identity = [f"phantom {VERSION}", str(seed), str(number), str(size), str(slices)]
 
     def grid_of(count: int, coverage_mm: float, view_mm: float) -> tuple[Grid, Placement]:

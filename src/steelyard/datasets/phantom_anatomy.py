@@ -1,8 +1,7 @@
-"""The anatomy of an invented patient: which tissue lies where in the abdomen, and which voxels belong to which organ.
+"""The anatomy of an invented abdomen: which tissue lies where, and what belongs to which organ.
 
 Coordinates are millimetres in the patient, centred in the abdomen at the height of the renal hila: x to the patient's
-left, y to the back, z to the head. Sizes are those of adults; every patient differs in build, in the size, place and
-shape of each organ, in the filling of stomach and bowel, and by a smooth deformation of the whole.
+left, y to the back, z to the head.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steelyard.datasets.phantom_shapes import Ellipsoid, Points, SmoothField, Tube, Window, common, joined, rotation
-from steelyard.labels import LEFT_KIDNEY, LIVER, RIGHT_KIDNEY, SPLEEN
+from steelyard.datasets.phantom_shapes import Ellipsoid, Points, SmoothField, Tube, Window, common, joined
+from steelyard.labels import LIVER, SPLEEN
 
 TISSUES = (
     "air",
@@ -65,7 +64,7 @@ class Kidney:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """One patient. `layers` paints him on any block of points, back to front."""
+    """One patient: build, solids and random fields. `layers` tells the tissues of any block of points."""
 
     cavity_x: float
     cavity_y: float
@@ -119,13 +118,15 @@ class Anatomy:
         dome = self._diaphragm(points)
         yield from self._body_wall(points, cavity)
         yield from self._chest(points, cavity, dome)
-        yield from self._bowel(points, cavity)
-        abdomen = common(cavity + 2, dome + 2, blend_mm=6)
+        loops = self.loops.on(points.z_mm, points.y_mm, points.x_mm)
+        filling = self.filling.on(points.z_mm, points.y_mm, points.x_mm)
+        yield from self._bowel(points, cavity, loops, filling)
+        abdomen = common(cavity + 1.5, dome + 0.5, blend_mm=4)
         yield from self._spleen(points, abdomen, wobble)
-        yield from self._stomach(points, abdomen, wobble)
+        yield from self._stomach(points, abdomen, wobble, filling)
         yield from self._pancreas(points, wobble)
         yield from self._liver(points, abdomen, wobble)
-        yield from self._retroperitoneum(points, wobble)
+        yield from self._retroperitoneum(points, wobble, loops)
         yield from self._spine(points, cavity)
 
     def _outline(self, points: Points, half_width: float, half_depth: float) -> np.ndarray:
@@ -174,9 +175,7 @@ class Anatomy:
             yield Layer(window, np.maximum(heart, above + 2), "heart")
             yield Layer(window, np.maximum(heart + 11, above + 10), "blood")
 
-    def _bowel(self, points: Points, cavity: np.ndarray) -> Iterator[Layer]:
-        loops = self.loops.on(points.z_mm, points.y_mm, points.x_mm)
-        filling = self.filling.on(points.z_mm, points.y_mm, points.x_mm)
+    def _bowel(self, points: Points, cavity: np.ndarray, loops: np.ndarray, filling: np.ndarray) -> Iterator[Layer]:
         place = np.maximum(cavity + 8, points.z - self.bowel_top + 0.35 * np.abs(points.x))
         place = np.maximum(place, points.y - 12 - 0.12 * np.abs(points.x))
         small = common(place, (-0.25 - loops) * 12, blend_mm=6)
@@ -197,10 +196,10 @@ class Anatomy:
         if window := points.window(self.spleen.low, self.spleen.high):
             spleen = self._inside(self.spleen, points, window) + 2.5 * wobble[window]
             spleen = common(spleen, abdomen[window] + 1.5, blend_mm=10)
-            yield Layer(window, spleen - 1, "fat")
+            yield Layer(window, np.maximum(spleen - 1, abdomen[window]), "fat")
             yield Layer(window, spleen, "spleen", SPLEEN.index)
 
-    def _stomach(self, points: Points, abdomen: np.ndarray, wobble: np.ndarray) -> Iterator[Layer]:
+    def _stomach(self, points: Points, abdomen: np.ndarray, wobble: np.ndarray, filling: np.ndarray) -> Iterator[Layer]:
         fundus, body = self.stomach
         low = np.minimum(np.minimum(fundus.low, body.low), self.antrum.low)
         high = np.maximum(np.maximum(fundus.high, body.high), self.antrum.high)
@@ -208,11 +207,10 @@ class Anatomy:
             parts = [self._inside(part, points, window) for part in (fundus, body, self.antrum)]
             stomach = joined(joined(parts[0], parts[1], blend_mm=20), parts[2], blend_mm=15)
             stomach = common(stomach - 2 * wobble[window], abdomen[window] + 1, blend_mm=8)
-            yield Layer(window, stomach - 2.5, "fat")
+            yield Layer(window, np.maximum(stomach - 2.5, abdomen[window]), "fat")
             yield Layer(window, stomach, "wall")
-            filling = self.filling.on(points.z_mm, points.y_mm, points.x_mm)[window]
             yield Layer(window, stomach + 4.5, "fluid")
-            yield Layer(window, np.maximum(stomach + 4.5, (filling - self.stomach_meal) * 20), "meal")
+            yield Layer(window, np.maximum(stomach + 4.5, (filling[window] - self.stomach_meal) * 20), "meal")
             yield Layer(window, np.maximum(stomach + 4.5, points.y[window] - self.stomach_level), "air")
 
     def _pancreas(self, points: Points, wobble: np.ndarray) -> Iterator[Layer]:
@@ -230,7 +228,7 @@ class Anatomy:
         liver = joined(self._inside(right, points, window), self._inside(left, points, window), blend_mm=25)
         liver = common(liver, -self._inside(self.liver_hollow, points, window), blend_mm=18)
         liver = common(liver - 2.5 * wobble[window], abdomen[window], blend_mm=8)
-        yield Layer(window, liver - 1.2, "fat")
+        yield Layer(window, np.maximum(liver - 1.2, abdomen[window]), "fat")
         yield Layer(window, liver, "liver", LIVER.index)
         for tube in self.vessels:
             if (near := points.window(tube.low, tube.high)) and near[1].stop > window[1].start:
@@ -241,7 +239,7 @@ class Anatomy:
         if window := points.window(self.gallbladder.low, self.gallbladder.high):
             yield Layer(window, self._inside(self.gallbladder, points, window), "bile")
 
-    def _retroperitoneum(self, points: Points, wobble: np.ndarray) -> Iterator[Layer]:
+    def _retroperitoneum(self, points: Points, wobble: np.ndarray, loops: np.ndarray) -> Iterator[Layer]:
         for kidney in self.kidneys:
             window = points.window(kidney.body.low - 10, kidney.body.high + 10)
             if window is None:
@@ -249,8 +247,7 @@ class Anatomy:
             bean = self._inside(kidney.body, points, window) + 1.2 * wobble[window]
             yield Layer(window, bean - kidney.fat_mm, "fat")
             yield Layer(window, bean, "renal_cortex", kidney.label)
-            pyramids = self.loops.on(points.z_mm, points.y_mm, points.x_mm)[window]
-            yield Layer(window, bean + kidney.cortex_mm + 2 * pyramids, "renal_medulla", kidney.label)
+            yield Layer(window, bean + kidney.cortex_mm + 2 * loops[window], "renal_medulla", kidney.label)
             yield Layer(window, self._inside(kidney.sinus, points, window), "fat")
             yield Layer(window, self._inside(kidney.pelvis, points, window), "fluid")
         for tube, tissue in self.great_vessels:
@@ -289,128 +286,3 @@ class Anatomy:
     @staticmethod
     def _inside(solid: Ellipsoid | Tube, points: Points, window: Window) -> np.ndarray:
         return solid.distance(points.x[window], points.y[window], points.z[window])
-
-
-def random_anatomy(rng: np.random.Generator) -> Anatomy:
-    """A patient drawn at random; equal generators give equal patients."""
-
-    def about(value: float, sd: float) -> float:
-        return value + sd * float(np.clip(rng.standard_normal(), -1.8, 1.8))
-
-    def sized(sd: float) -> float:
-        return float(np.exp(about(0, sd)))
-
-    cavity_x, cavity_y = about(136, 7), about(86, 5)
-    wide, deep = cavity_x / 136, cavity_y / 86
-    spine_y = about(38, 2) * deep
-
-    def at(x: float, y: float, z: float, *, sd: float = 4) -> np.ndarray:
-        return np.array([about(x, sd) * wide, about(y, sd) * deep, about(z, 1.5 * sd)])
-
-    def solid(centre: np.ndarray, radii: tuple[float, float, float], *, size_sd: float, **turns: float) -> Ellipsoid:
-        size = sized(size_sd)
-        each = np.array([radius * size * sized(0.06) for radius in radii])
-        return Ellipsoid(centre, each, rotation(**{axis: about(turn, 0.1) for axis, turn in turns.items()}))
-
-    def kidney(side: int, z: float, label: int) -> Kidney:
-        body = solid(
-            at(side * 66, 40, z, sd=3),
-            (31, 27, 57),
-            size_sd=0.06,
-            about_y=side * 0.2,
-            about_x=0.15,
-            about_z=-side * 0.5,
-        )
-        hilum = body.rotation @ np.array([-side, 0, 0])
-        sinus = Ellipsoid(body.centre + hilum * body.radii[0] * 0.72, body.radii * (0.62, 0.36, 0.42), body.rotation)
-        inner = body.centre + hilum * body.radii[0] * 0.5
-        pelvis = Tube(inner, inner + hilum * 24 + np.array([0, -4, -8]), 4.0, 2.5)
-        return Kidney(label, body, sinus, pelvis, fat_mm=abs(about(5, 3)) + 1.5, cortex_mm=about(7, 1))
-
-    portal = at(-18, -8, 18)
-    hepatic = at(-24, 18, 78)
-    stomach_y = about(-22, 4)
-    return Anatomy(
-        cavity_x=cavity_x,
-        cavity_y=cavity_y,
-        fat_mm=float(rng.uniform(8, 24)),
-        wall_mm=about(12, 1),
-        dome_mm=about(108, 6),
-        spine_y=spine_y,
-        liver_parts=(
-            solid(at(-76, -2, 28), (70, 88, 90), size_sd=0.06, about_y=0.15),
-            solid(at(2, -48, 58, sd=7), (78, 34, 36), size_sd=0.12, about_y=-0.25, about_z=-0.1),
-        ),
-        liver_hollow=solid(at(14, 22, -42), (82, 80, 88), size_sd=0.05, about_y=-0.35),
-        vessels=_portal_tree(rng, portal) + _hepatic_veins(rng, hepatic),
-        spleen=solid(at(98, 32, 50, sd=4), (33, 54, 58), size_sd=0.1, about_z=0.45, about_x=0.3),
-        kidneys=(kidney(-1, about(-20, 6), RIGHT_KIDNEY.index), kidney(1, about(-4, 6), LEFT_KIDNEY.index)),
-        stomach=(
-            solid(at(54, stomach_y + 12, 66), (34, 34, 36), size_sd=0.1),
-            solid(at(60, stomach_y - 12, 30), (28, 28, 40), size_sd=0.15, about_y=0.3),
-        ),
-        antrum=Tube(at(48, -48, 4), at(-12, -44, 0), about(18, 2), about(11, 2)),
-        stomach_level=about(-52, 14),
-        stomach_meal=float(rng.uniform(-1.2, 1.2)),
-        heart=solid(at(18, -28, 126), (58, 46, 52), size_sd=0.06),
-        gallbladder=solid(at(-48, -40, -2, sd=5), (15, 15, 27), size_sd=0.15, about_x=0.3),
-        pancreas=(
-            Tube(at(-22, -12, -8), at(15, -22, 8), about(13, 1.5), about(9, 1)),
-            Tube(at(15, -22, 8), at(72, 8, 30), about(9, 1), about(10, 1)),
-        ),
-        colon=(
-            Tube(at(-104, 12, -95), at(-98, -6, -32), about(22, 3), about(20, 3)),
-            Tube(at(-96, -30, -36), at(0, -62, -40, sd=9), about(18, 3), about(15, 3)),
-            Tube(at(0, -62, -40, sd=9), at(92, -28, 8), about(15, 3), about(16, 3)),
-            Tube(at(108, 6, 8), at(106, 24, -95), about(16, 2), about(15, 2)),
-        ),
-        bowel_top=about(12, 6),
-        great_vessels=(
-            (
-                Tube(np.array([about(10, 3), spine_y - 27, -150]), np.array([about(6, 3), spine_y - 24, 150]), 10, 11),
-                "fast_blood",
-            ),
-            (
-                Tube(np.array([about(-20, 3), spine_y - 26, -150]), np.array([about(-24, 3), 12 * deep, 95]), 11, 13),
-                "blood",
-            ),
-            (Tube(portal + np.array([32, 6, -26]), portal, 6.5, 6.5), "blood"),
-        ),
-        muscles=tuple(
-            Ellipsoid(np.array([side * 35.0, spine_y + 43, -20]), np.array([34, 20 * sized(0.08), 320]), np.eye(3))
-            for side in (-1, 1)
-        ),
-        psoas=tuple(
-            Tube(np.array([side * 28.0, spine_y + 4, 10]), np.array([side * 46.0, spine_y + 2, -120]), 8, about(24, 3))
-            for side in (-1, 1)
-        ),
-        bend=tuple(SmoothField.random(rng, lattice_mm=70) for _ in range(3)),
-        bend_mm=5.5,
-        wobble=SmoothField.random(rng, lattice_mm=26),
-        loops=SmoothField.random(rng, lattice_mm=15),
-        filling=SmoothField.random(rng, lattice_mm=40),
-    )
-
-
-def _portal_tree(rng: np.random.Generator, root: np.ndarray) -> tuple[Tube, ...]:
-    """The portal vein's main trunk and two generations of branches to the right and left lobe."""
-    right, left = root + np.array([-38, 4, 20]), root + np.array([16, -34, 34])
-    tubes = [Tube(root, right, 7, 6), Tube(root, left, 6, 5)]
-    for start, ways, radius in (
-        (right, ((-1, 0.8, 0.9), (-1, -0.9, 0.6), (-0.8, 0.3, -1.2)), 4.2),
-        (left, ((1, -0.2, 0.4), (-0.5, -0.6, 0.5)), 3.4),
-    ):
-        for way in ways:
-            bough = start + (np.array(way) + rng.normal(0, 0.25, 3)) * 28
-            tubes.append(Tube(start, bough, radius, radius * 0.75))
-            tubes += [
-                Tube(bough, bough + (np.array(way) + rng.normal(0, 0.8, 3)) * 24, radius * 0.75, radius * 0.45)
-                for _ in range(2)
-            ]
-    return tuple(tubes)
-
-
-def _hepatic_veins(rng: np.random.Generator, root: np.ndarray) -> tuple[Tube, ...]:
-    """Three veins that meet at the vena cava under the diaphragm."""
-    ways = np.array([[-70, 0, -35], [-45, -50, -30], [25, -55, -15]]) + rng.normal(0, 8, (3, 3))
-    return tuple(Tube(root, root + way, 7, 3) for way in ways)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 from steelyard.labels import CHAOS_MR
 
@@ -126,4 +127,4 @@ def _uid(identity: list[str], *parts: object) -> str:
 
 def _decimal(value: float) -> str:
     """A DICOM decimal string: at most 16 characters."""
-    return f"{float(value):.10g}"[:16]
+    return format_number_as_ds(float(value))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 UNIT_SD = (151 / 315) ** 1.5  # of white noise after cubic B-splines along three axes: ∫β₃² = 151/315 per axis
 MARGIN_MM = 30.0  # how far a deformed solid may reach beyond its own radius
@@ -29,16 +30,21 @@ class SmoothField:
 
     def on(self, z_mm: np.ndarray, y_mm: np.ndarray, x_mm: np.ndarray) -> np.ndarray:
         """Values (z, y, x) on the grid of three axes."""
-        weights_z, weights_y, weights_x = (self._weights(axis) for axis in (z_mm, y_mm, x_mm))
-        planes = np.tensordot(weights_z, self.coefficients, axes=1)
-        return weights_y @ planes @ weights_x.T
+        values = self.coefficients
+        for axis, points_mm in enumerate((z_mm, y_mm, x_mm)):
+            moved = np.moveaxis(values, axis, 0)
+            drawn = self._weights(points_mm) @ moved.reshape(len(moved), -1)
+            values = np.moveaxis(drawn.reshape(-1, *moved.shape[1:]), 0, axis)
+        return values
 
-    def _weights(self, axis_mm: np.ndarray) -> np.ndarray:
-        count = self.coefficients.shape[0]
-        distance = np.abs(axis_mm[:, None] / self.lattice_mm - (np.arange(count) - (count - 1) / 2))
-        near = (4 - 6 * distance**2 + 3 * distance**3) / 6
-        far = np.clip(2 - distance, 0, None) ** 3 / 6
-        return np.where(distance < 1, near, far).astype(np.float32)
+    def _weights(self, points_mm: np.ndarray) -> csr_array:
+        """(point, lattice node): each point hears four nodes. Sparse, because dense products would start threads."""
+        count = len(self.coefficients)
+        first, t = np.divmod(points_mm / self.lattice_mm + (count - 1) / 2, 1)
+        taps = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1, t**3], axis=1) / 6
+        nodes = first[:, None].astype(int) + np.arange(-1, 3)
+        ends = 4 * np.arange(len(points_mm) + 1)
+        return csr_array((taps.astype(np.float32).ravel(), nodes.ravel(), ends), shape=(len(points_mm), count))
 
 
 @dataclass(frozen=True, eq=False)

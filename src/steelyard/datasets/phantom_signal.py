@@ -44,7 +44,7 @@ SIGNALS: Mapping[str, tuple[float, float, float]] = {
 }
 PARTIAL_VOLUME_MM = 2.6  # the pixels that scanners measure are coarser than those that they show
 SLICE_SAMPLES = 3  # sub-slices that are averaged through a slice
-SKIN_MM = 12.0  # of air that is drawn around the body
+AIR_MM = 25.0  # drawn around the body's mean outline, so that no deformed patient is cut off
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,8 @@ def random_signals(rng: np.random.Generator) -> dict[str, tuple[float, float, fl
 
 def scan(anatomy: Anatomy, signals: Mapping[str, tuple[float, float, float]], texture: SmoothField, grid: Grid) -> Scan:
     """Signals and labels of an anatomy on a grid; a voxel belongs to an organ that fills more than half of it."""
-    rows = np.flatnonzero(np.abs(grid.y_mm) < anatomy.half_depth_mm + SKIN_MM)
-    columns = np.flatnonzero(np.abs(grid.x_mm) < anatomy.half_width_mm + SKIN_MM)
+    rows = np.flatnonzero(np.abs(grid.y_mm) < anatomy.half_depth_mm + AIR_MM)
+    columns = np.flatnonzero(np.abs(grid.x_mm) < anatomy.half_width_mm + AIR_MM)
     inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     y_mm, x_mm = grid.y_mm[inside[0]], grid.x_mm[inside[1]]
     offsets = ((np.arange(SLICE_SAMPLES) + 0.5) / SLICE_SAMPLES - 0.5) * grid.thickness_mm
