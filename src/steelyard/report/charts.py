@@ -11,16 +11,18 @@ import polars as pl
 import vl_convert
 
 from steelyard.labels import Organ
+from steelyard.report.comparison import IOU, Comparison
 from steelyard.report.means import of_patients
 from steelyard.report.read import Study
 from steelyard.views.slices import hex_colour
 
-Group = tuple[str, str]
 # Told apart by colour-blind readers, and by dashes without colour; organs keep their own colours.
 STROKES = ("#222222", "#0072b2", "#cc79a7", "#8c510a")
 DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 INK, RULE = "#333333", "#dddddd"
-CHART_WIDTH, CURVE_HEIGHT, LOSS_HEIGHT = 300, 170, 34
+DOTS_WIDTH, ROW_HEIGHT = 150, 34
+CURVE_WIDTH, CURVE_HEIGHT = 215, 140
+DOT_ROOM = 10  # pixels beside 0 and 1: a dot at 0 does not hide the axis
 MOST_POINTS = 250  # of a curve: more cannot be seen at this width
 
 
@@ -46,42 +48,44 @@ class Chart:
 
 
 def loss_styles(study: Study) -> tuple[Style, ...]:
-    """One style per loss, the same on every network."""
-    losses = dict.fromkeys(condition.loss for condition in study.conditions)
+    """One style per loss with a finished run, the same on every network."""
+    losses = dict.fromkeys(condition.loss for condition in study.conditions if condition.done)
     return tuple(
         Style(loss, STROKES[i % len(STROKES)], DASHES[i // len(STROKES) % len(DASHES)]) for i, loss in enumerate(losses)
     )
 
 
-def patient_charts(study: Study, group: Group) -> tuple[Chart, ...]:
+def patient_charts(comparison: Comparison) -> tuple[Chart, ...]:
     """One chart per organ: each patient's IoU as a dot, a row per loss; the mean is a bar, the lowest is named."""
-    found = of_patients(study.scores).filter((pl.col("metric") == "iou") & _in(group)).drop_nulls("value")
+    study = comparison.study
+    found = of_patients(comparison.scores.filter(IOU)).drop_nulls("value")
     charts = []
     for organ in study.label_set.organs:
         rows = found.filter(pl.col("organ") == organ.name).select("patient_id", "loss", "value")
         if len(rows):
-            charts.append(Chart(organ.title, _dots(study, organ, rows, key=f"dots-{_slug(group)}-{organ.index}")))
+            charts.append(Chart(organ.title, _dots(study, organ, rows, key=f"dots-{comparison.title}-{organ.index}")))
     return tuple(charts)
 
 
-def loss_charts(study: Study, group: Group) -> tuple[Chart, ...]:
+def loss_charts(comparison: Comparison) -> tuple[Chart, ...]:
     """One chart per loss, each on its own scale (losses are not comparable in height): a line per run."""
-    found = study.history.filter((pl.col("quantity") == "training_loss") & _in(group))
+    found = _history(comparison, "training_loss")
     return tuple(
-        Chart(style.label, _curves(rows, (style,), title="training loss", key=f"loss-{_slug(group)}-{i}"))
-        for i, style in enumerate(loss_styles(study))
+        Chart(style.label, _curves(rows, (style,), title="training loss", key=f"loss-{comparison.title}-{i}"))
+        for i, style in enumerate(loss_styles(comparison.study))
         if len(rows := found.filter(pl.col("loss") == style.label))
     )
 
 
-def iou_charts(study: Study, group: Group) -> tuple[Chart, ...]:
+def iou_charts(comparison: Comparison) -> tuple[Chart, ...]:
     """One chart per organ: IoU on held-out cases over the epochs, a line per run in its loss's style."""
-    found = study.history.filter((pl.col("quantity") == "validation_iou") & _in(group))
+    study = comparison.study
+    found = _history(comparison, "validation_iou")
     charts = []
     for organ in study.label_set.organs:
         rows = found.filter(pl.col("organ") == organ.name)
         if len(rows):
-            key = f"iou-{_slug(group)}-{organ.index}"
+            key = f"iou-{comparison.title}-{organ.index}"
             svg = _curves(rows, loss_styles(study), title="held-out IoU", key=key, domain=(0, 1))
             charts.append(Chart(organ.title, svg))
     return tuple(charts)
@@ -92,7 +96,12 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *, key: str) -> str:
     said = pl.format("{} · {} · IoU {}", "patient_id", "loss", pl.col("value").round(3).cast(pl.String))
     rows = rows.with_columns(said.alias("said"))
     lowest = rows.sort("value", "patient_id").group_by("loss", maintain_order=True).first()
-    x = alt.X("value:Q", title="IoU", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".1f", tickCount=5))
+    x = alt.X(
+        "value:Q",
+        title="IoU",
+        scale=alt.Scale(domain=[0, 1], padding=DOT_ROOM),
+        axis=alt.Axis(format=".1f", values=[0, 0.2, 0.4, 0.6, 0.8, 1]),
+    )
     y = alt.Y(
         "loss:N",
         title=None,
@@ -103,7 +112,7 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *, key: str) -> str:
     dots = base.mark_circle(size=75, color=hex_colour(organ.colour), opacity=0.75, stroke=INK, strokeWidth=0.8)
     means = (
         alt.Chart(rows.group_by("loss", maintain_order=True).agg(pl.col("value").mean()))
-        .mark_tick(color=INK, thickness=2.5, size=24, opacity=1)
+        .mark_tick(color=INK, thickness=2.5, size=17, opacity=1)
         .encode(x=x, y=y)
     )
     names = (
@@ -112,7 +121,7 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *, key: str) -> str:
         .encode(x=x, y=y, text="patient_id:N", description="said:N")
     )
     chart = (means + dots.encode(description="said:N") + names).properties(
-        width=CHART_WIDTH - 90, height=LOSS_HEIGHT * len(losses)
+        width=DOTS_WIDTH, height=ROW_HEIGHT * len(losses)
     )
     spread = "; ".join(
         f"{loss}: {len(own)} patients from {min(own):.3f} to {max(own):.3f}"
@@ -134,7 +143,12 @@ def _curves(
         alt.Chart(rows)
         .mark_line(strokeWidth=1.6, opacity=0.85)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=5, tickMinStep=1, grid=False)),
+            x=alt.X(
+                "epoch:Q",
+                title="epoch",
+                scale=alt.Scale(zero=True, nice=False),
+                axis=alt.Axis(tickCount=5, tickMinStep=1, grid=False),
+            ),
             y=alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)),
             color=alt.Color("loss:N", legend=None, scale=alt.Scale(domain=names, range=[s.stroke for s in styles])),
             strokeDash=alt.StrokeDash(
@@ -144,7 +158,7 @@ def _curves(
             order="epoch:Q",
             description="said:N",
         )
-        .properties(width=CHART_WIDTH - 60, height=CURVE_HEIGHT)
+        .properties(width=CURVE_WIDTH, height=CURVE_HEIGHT)
     )
     last = rows.sort("epoch").group_by("run", maintain_order=True).last()
     ends = "; ".join(f"{row['said']} ends at {row['value']:.3f}" for row in last.iter_rows(named=True))
@@ -165,16 +179,17 @@ def _svg(chart: alt.LayerChart | alt.Chart, *, key: str, alt_text: str) -> str:
     )  # fmt: skip
     drawn: str = vl_convert.vegalite_to_svg(chart.properties(background="transparent").to_dict())
     # Several drawings share one page: their clip paths must not share names.
-    drawn = re.sub(r'(id="|url\(#)(clip)', rf"\1{key}-\2", drawn)
+    prefix = re.sub(r"\W+", "-", key)
+    drawn = re.sub(r'(id="|url\(#)(clip)', rf"\1{prefix}-\2", drawn)
     # A browser shows an SVG title on hovering; vega gives marks an aria-label alone.
     drawn = re.sub(r'(<(path|text) aria-label="([^"]*)"[^>]*?)/>', r"\1><title>\3</title></\2>", drawn)
     said = html.escape(alt_text)
     return drawn.replace("<svg ", f'<svg role="img" aria-label="{said}" ', 1)
 
 
-def _in(group: Group) -> pl.Expr:
-    return (pl.col("network") == group[0]) & (pl.col("task") == group[1])
-
-
-def _slug(group: Group) -> str:
-    return re.sub(r"\W+", "-", "-".join(group))
+def _history(comparison: Comparison, quantity: str) -> pl.DataFrame:
+    return comparison.study.history.filter(
+        pl.col("quantity") == quantity,
+        pl.col("network") == comparison.network,
+        pl.col("task") == comparison.task,
+    )

@@ -13,7 +13,7 @@ from steelyard.labels import LabelSet, Organ
 from steelyard.report.means import mean, pooled
 from steelyard.report.read import Condition, Run, Study
 from steelyard.views import slices
-from steelyard.volume import Geometry
+from steelyard.volume import Volume
 
 PREDICTION_STROKE = "#ffffff"
 
@@ -101,7 +101,12 @@ def draw(study: Study, pick: Pick) -> Figure:
     volume = read_volume(paths[0])
     reference, prediction = (read_label_map(path, study.label_set).labels for path in paths[1:])
     index, basis = _slice(reference == pick.organ.index, prediction == pick.organ.index)
-    view = _View(volume.intensities, volume.geometry, index, reference, prediction, study.label_set)
+    others = {
+        run.loss: read_label_map(path, study.label_set).labels
+        for run in study.done
+        if _same_but_loss(run, pick.run) and (path := run.files.prediction(pick.case_id)).is_file()
+    }
+    view = _View(volume, index, study.label_set, (reference, prediction, *others.values()))
     where = f"slice {index + 1} of {len(reference)}, the one with the largest {basis} area"
     said = f"{pick.organ.title}, {pick.place} case, {pick.case_id}, slice {index + 1}"
     panels = (
@@ -109,46 +114,41 @@ def draw(study: Study, pick: Pick) -> Figure:
         Panel(f"segmentation, {pick.run.loss}", view.labels(prediction, f"Segmentation, {pick.run.loss}. {said}")),
         Panel(
             "both on the image: reference in colour, segmentation dashed white",
-            view.contours(f"Outlines of reference and segmentation on the image. {said}"),
+            view.contours(reference, prediction, f"Outlines of reference and segmentation on the image. {said}"),
         ),
     )
-    others = tuple(
-        Panel(run.loss, view.labels(read_label_map(path, study.label_set).labels, f"Segmentation, {run.loss}. {said}"))
-        for run in study.done
-        if _same_but_loss(run, pick.run) and (path := run.files.prediction(pick.case_id)).is_file()
-    )
-    return Figure(pick, where, panels, others)
+    same = tuple(Panel(loss, view.labels(seen, f"Segmentation, {loss}. {said}")) for loss, seen in others.items())
+    return Figure(pick, where, panels, same)
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    intensities: np.ndarray
-    geometry: Geometry
+    """One slice of a case; `shown` are all label maps that will be drawn of it, so that one frame holds them all."""
+
+    volume: Volume
     index: int
-    reference: np.ndarray
-    prediction: np.ndarray
     label_set: LabelSet
+    shown: tuple[np.ndarray, ...]
 
     @cached_property
     def grey(self) -> np.ndarray:
-        return self._plane(slices.windowed(self.intensities))
+        return self._plane(slices.windowed(self.volume.intensities))
 
     @cached_property
     def box(self) -> slices.Box:
-        planes = [self._plane(self.reference), self._plane(self.prediction)]
-        return slices.body_box(self.grey, planes, self.pixel_mm)
+        return slices.body_box(self.grey, [self._plane(labels) for labels in self.shown], self.pixel_mm)
 
     @property
     def pixel_mm(self) -> tuple[float, float]:
-        return slices.displayed_pixel_mm(self.geometry)
+        return slices.displayed_pixel_mm(self.volume.geometry)
 
     def labels(self, labels: np.ndarray, alt: str) -> str:
         pixels = slices.on_black(self._plane(labels)[self.box], self.label_set)
         return slices.picture(pixels, self.pixel_mm, alt=alt)
 
-    def contours(self, alt: str) -> str:
+    def contours(self, reference: np.ndarray, prediction: np.ndarray, alt: str) -> str:
         drawn = []
-        for labels, dashed in ((self.reference, False), (self.prediction, True)):
+        for labels, dashed in ((reference, False), (prediction, True)):
             plane = self._plane(labels)[self.box]
             for organ in self.label_set.organs:
                 colour = PREDICTION_STROKE if dashed else slices.hex_colour(organ.colour)
@@ -156,7 +156,7 @@ class _View:
         return slices.picture(self.grey[self.box], self.pixel_mm, alt=alt, outlines=drawn, marks=True)
 
     def _plane(self, stack: np.ndarray) -> np.ndarray:
-        return slices.displayed(stack, self.geometry, self.index)
+        return slices.displayed(stack, self.volume.geometry, self.index)
 
 
 def _slice(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, str]:

@@ -75,6 +75,13 @@ class Condition:
         """Losses are compared within one network and task."""
         return self.network, self.task
 
+    @property
+    def shortfall(self) -> str:
+        """What is missing of the planned runs, in words; empty when nothing is."""
+        if len(self.done) == self.planned:
+            return ""
+        return f"{len(self.done)} of {self.planned} runs finished" if self.done else "no run finished"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -125,7 +132,7 @@ class Study:
     def history(self) -> pl.DataFrame:
         """Learning curves of all finished runs: epoch, quantity, organ, value and the identity columns."""
         frames = [_identified(_parquet(run.files.history, HISTORY_SCHEMA), run) for run in self.done]
-        return pl.concat(frames) if frames else pl.DataFrame(schema=HISTORY_SCHEMA)
+        return pl.concat(frames) if frames else pl.DataFrame(schema=HISTORY_SCHEMA | {k: SCHEMA[k] for k in IDENTITY})
 
     def _progress(self, network: str, task: str, loss: str) -> tuple[frozenset[tuple[int, int]], int]:
         own = [run for run in self.runs if (run.network, run.task, run.loss) == (network, task, loss)]

@@ -19,8 +19,8 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """The rounded value, or a dash."""
-        return DASH if self.value is None else f"{self.value:.{self.decimals}f}"
+        """The rounded value with a true minus sign, or a dash."""
+        return DASH if self.value is None else f"{self.value:.{self.decimals}f}".replace("-", "−")
 
     @property
     def remark(self) -> str:

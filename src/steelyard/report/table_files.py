@@ -23,6 +23,7 @@ LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "–": "--",
+        "−": "$-$",
         "†": r"\dag{}",
         "α": r"$\alpha$",
         "β": r"$\beta$",
@@ -51,7 +52,7 @@ def to_csv(table: Table) -> str:
     for title, row in rows:
         line = [title, row.header.text] if titled else [row.header.text]
         for i, cell in enumerate(row.cells):
-            line.append("" if cell.value is None else repr(float(cell.value)))
+            line.append(_unrounded(cell))
             line += [str(cell.undefined)] * (i in remarked) + [cell.note] * (i in noted)
         writer.writerow(line)
     return buffer.getvalue()
@@ -94,6 +95,12 @@ def to_latex(table: Table) -> str:
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
+def _unrounded(cell: Cell) -> str:
+    if cell.value is None:
+        return ""
+    return str(round(cell.value)) if cell.decimals == 0 else repr(float(cell.value))
+
+
 def _markdown(cell: Cell) -> str:
     number = f"**{cell.number}**" if cell.best else cell.number
     return f"{number} ({cell.remark.translate(MARKDOWN)})" if cell.remark else number
@@ -103,8 +110,6 @@ def _latex_row(row: Row) -> str:
     cells = []
     for cell in row.cells:
         number = cell.number.translate(LATEX)
-        if cell.value is not None and cell.value < 0:
-            number = f"${number}$"  # a minus, not a hyphen
         number = rf"\textbf{{{number}}}" if cell.best else number
         cells.append(f"{number} ({cell.remark.translate(LATEX)})" if cell.remark else number)
     return _ampersands([row.header.text.translate(LATEX), *cells])

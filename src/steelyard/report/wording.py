@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from steelyard.report.comparison import comparisons
 from steelyard.report.overlays import shown_condition
 from steelyard.report.read import Run, Study
-from steelyard.report.table import Table
+from steelyard.report.tables import organ_table
 
 PRIVATE_KEYS = frozenset({"root", "out"})  # paths on the machine of whoever ran the study: not for readers of the page
 FEWEST_FOR_A_TEST = 6  # a signed-rank test of 5 pairs cannot fall below p = 2 / 2⁵ = .0625
@@ -38,21 +39,21 @@ def what_was_run(study: Study) -> list[tuple[str, str]]:
     return lines
 
 
-def in_short(study: Study, organ_tables: list[Table]) -> list[str]:
-    """The highest organ averages and the lowest patient, as the tables have them."""
+def in_short(study: Study) -> list[str]:
+    """The organ averages, highest first, of losses that may be ranked, and the lowest single result of the first."""
     sentences = []
-    for table in organ_tables:
-        row = next(r for section in table.sections for r in section.rows if r.header.label == "average of organs")
+    for comparison in comparisons(study):
+        summary = organ_table(comparison).sections[-1].rows
+        cells = next(row.cells for row in summary if row.header.label == "average of organs")
         found = [
-            (cell.value, header.label)
-            for cell, header in zip(row.cells, table.columns, strict=True)
-            if cell.value is not None and not header.remark
+            (cell.value, condition.loss)
+            for cell, condition, ranked in zip(cells, comparison.conditions, comparison.ranked, strict=True)
+            if cell.value is not None and ranked
         ]
         found.sort(key=lambda pair: (-pair[0], pair[1]))
         if found:
-            where = table.name.removeprefix("organs").removeprefix("-")
             averages = ", ".join(f"{loss} {value:.3f}" for value, loss in found)
-            sentences.append(f"Average IoU of the organs, pooled{f' ({where})' if where else ''}: {averages}.")
+            sentences.append(f"Average IoU of the organs{comparison.of_title}, pooled: {averages}.")
     shown = shown_condition(study)
     if shown is not None:
         rows = study.scores.filter(

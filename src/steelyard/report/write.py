@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steelyard.report import charts, overlays, tables, wording
+from steelyard.report import charts, metric_tables, overlays, tables, wording
+from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.read import Study, read_study
 from steelyard.report.table import Table
 from steelyard.report.table_files import WRITERS
@@ -24,11 +25,12 @@ def write_report(study_folder: Path) -> Path:
     Runs without DONE are named in the warnings and enter no number. Raises BadData when the study cannot be read.
     """
     study = read_study(study_folder)
-    kinds = _tables(study)
-    page = render(study, kinds)
+    parts = [_tables(comparison) for comparison in comparisons(study)]
+    whole = tables.global_table(study)
+    page = render(study, whole, parts)
     target = study_folder / FOLDER
     written = set()
-    for table in (table for found in kinds.values() for table in found):
+    for table in (whole, *(table for part in parts for table in part.values())):
         for suffix, write in WRITERS.items():
             path = target / "tables" / f"{table.name}.{suffix}"
             _write(path, write(table))
@@ -39,8 +41,8 @@ def write_report(study_folder: Path) -> Path:
     return target / "index.html"
 
 
-def render(study: Study, kinds: dict[str, list[Table]]) -> str:
-    """The page's HTML."""
+def render(study: Study, whole: Table, parts: list[dict[str, Table]]) -> str:
+    """The page's HTML, from the study, its global table and the tables of each network."""
     environment = Environment(
         loader=PackageLoader("steelyard.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -51,29 +53,17 @@ def render(study: Study, kinds: dict[str, list[Table]]) -> str:
         for organ in study.label_set.organs
         if shown
     ]
-    parts = [
-        {
-            "title": tables.group_title(study, group),
-            "organ_table": organ_table,
-            "summary_table": summary_table,
-            "patient_table": patient_table,
-            "metric_table": metric_table,
-            "dots": charts.patient_charts(study, group),
-            "losses": charts.loss_charts(study, group),
-            "ious": charts.iou_charts(study, group),
-        }
-        for group, organ_table, summary_table, patient_table, metric_table in zip(
-            study.groups, kinds["organs"], kinds["summaries"], kinds["patients"], kinds["metrics"], strict=True
-        )
-    ]
     return environment.get_template("page.html.j2").render(
         study=study,
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         what=wording.what_was_run(study),
-        short=wording.in_short(study, kinds["organs"]),
+        short=wording.in_short(study),
         warnings=wording.warnings(study),
-        global_table=kinds["global"][0],
-        parts=parts,
+        global_table=whole,
+        parts=[
+            part | _charts(comparison) | {"title": comparison.title}
+            for part, comparison in zip(parts, comparisons(study), strict=True)
+        ],
         styles=charts.loss_styles(study),
         shown=shown,
         figures=figures,
@@ -82,13 +72,21 @@ def render(study: Study, kinds: dict[str, list[Table]]) -> str:
     )
 
 
-def _tables(study: Study) -> dict[str, list[Table]]:
+def _tables(comparison: Comparison) -> dict[str, Table]:
     return {
-        "global": [tables.global_table(study)],
-        "organs": [tables.organ_table(study, group) for group in study.groups],
-        "summaries": [tables.summary_table(study, group) for group in study.groups],
-        "patients": [tables.patient_table(study, group) for group in study.groups],
-        "metrics": [tables.metric_table(study, group) for group in study.groups],
+        "organ_table": tables.organ_table(comparison),
+        "summary_table": tables.summary_table(comparison),
+        "patient_table": tables.patient_table(comparison),
+        "metric_table": metric_tables.metric_table(comparison),
+        "further_table": metric_tables.further_metric_table(comparison),
+    }
+
+
+def _charts(comparison: Comparison) -> dict[str, tuple[charts.Chart, ...]]:
+    return {
+        "dots": charts.patient_charts(comparison),
+        "losses": charts.loss_charts(comparison),
+        "ious": charts.iou_charts(comparison),
     }
 
 
