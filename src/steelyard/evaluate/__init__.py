@@ -3,7 +3,8 @@
 from steelyard.evaluate.case import CaseEvaluation, ConventionChoice, evaluate_case, pool
 from steelyard.evaluate.label_sets import parse_labels
 from steelyard.evaluate.paths import evaluate_paths
-from steelyard.evaluate.table import score_table, scores_frame, write_scores
+from steelyard.evaluate.score_file import scores_frame, write_scores
+from steelyard.evaluate.screen import score_table
 
 __all__ = [
     "CaseEvaluation",

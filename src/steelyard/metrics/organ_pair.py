@@ -108,7 +108,7 @@ class OrganPair:
         """Where either mask is, and one voxel around, so that the borders in the crop are those in the volume."""
         either = self.reference | self.prediction
         if not either.any():
-            return slice(0, 0), slice(0, 0), slice(0, 0)
+            return slice(0, 1), slice(0, 1), slice(0, 1)
         planes = either.any(axis=0)
         spans = []
         for occupied in (either.any(axis=(1, 2)), planes.any(axis=1), planes.any(axis=0)):
