@@ -166,10 +166,10 @@ def _curves(
 
 
 def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
-    """Every k-th epoch and the last, so that no curve has more than `MOST_POINTS` points."""
+    """Every k-th of the epochs that have a value, and the last, so that no curve has more than `MOST_POINTS` points."""
     last = rows["epoch"].max()
     step = max(1, -(-rows["epoch"].n_unique() // MOST_POINTS))
-    return rows.filter((pl.col("epoch") % step == 0) | (pl.col("epoch") == last))
+    return rows.filter(((pl.col("epoch").rank("dense") - 1) % step == 0) | (pl.col("epoch") == last))
 
 
 def _svg(chart: alt.LayerChart | alt.Chart, *, key: str, alt_text: str) -> str:
