@@ -154,7 +154,8 @@ def test_what_an_unprivileged_user_may_not_read_ends_in_one_line(path: str, name
     with tempfile.TemporaryDirectory() as folder:  # tmp_path lies below a folder that is closed to others
         root = Path(folder) / "copy"
         shutil.copytree(whole, root)
-        Path(folder).chmod(0o755)
+        for closed in (Path(folder), root):
+            closed.chmod(0o755)
         (patient_13(root) / path).chmod(0)
         command = [sys.executable, "-c", READ_AS_NOBODY, str(root)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

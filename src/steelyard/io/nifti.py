@@ -24,7 +24,6 @@ SUFFIXES = (".nii", ".nii.gz")
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSED = np.array([2, 1, 0, 3])  # (i, j, k) ↔ (slice, row, column): the reversed order of axes
 SCANNER = 1  # NIfTI's code for coordinates of the scanner
-SHEAR_TOLERANCE = 1e-6  # in cosines: above it a quaternion cannot hold the axes, so only the sform is written
 DEFLATE_LIMIT = 1040  # deflate shrinks at most 1032-fold: a header that promises more lies, and must not take memory
 STORED_AS = {"float64", "float32", "int32", "int16", "uint16", "uint8"}  # types that other tools read, too
 
@@ -105,9 +104,9 @@ def _write(path: Path, voxels: np.ndarray, geometry: Geometry) -> None:
     image = nib.Nifti1Image(voxels.T, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=SCANNER)
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    orthogonal = np.abs(axes.T @ axes - np.eye(3)).max() <= SHEAR_TOLERANCE
-    image.set_qform(affine, code=SCANNER if orthogonal else 0)
+    image.set_qform(affine, code=SCANNER)
+    if not Geometry(geometry.shape, (LPS_FROM_RAS @ image.get_qform())[:, REVERSED]).same_grid(geometry):
+        image.set_qform(None, code=0)  # a quaternion holds no shear, and turns of almost 180° only coarsely
     try:
         write_atomically(path, lambda temporary: nib.save(image, temporary))
     except OSError as error:
