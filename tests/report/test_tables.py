@@ -142,7 +142,7 @@ def test_global_table_lists_the_losses_under_their_network(tmp_path):
     def run(loss: str, network: str, accuracy: float, mean_iou: float) -> WrittenRun:
         values = {"accuracy": accuracy, "mean_iou": mean_iou}
         others = [Score(metric, value, "1", "matlab", "ok") for metric, value in values.items()]
-        others.append(Score("accuracy", 0.111, "1", "counts", "ok", organ="liver"))  # an organ's accuracy is another
+        others.append(Score("accuracy", 0.111, "1", "matlab", "ok", organ="liver"))  # an organ's accuracy is another
         return WrittenRun(loss, {"p1_a": {"liver": 0.5}}, others=others, network=network)
 
     runs = [run("a", "x", 0.99, 0.6), run("b", "x", 0.98, 0.7), run("a", "y", 0.97, 0.8), run("b", "y", 0.96, 0.9)]
