@@ -10,7 +10,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from steelyard import __version__
-from steelyard.errors import BadSpec, Interrupted, SteelyardError, unknown_name
+from steelyard.errors import BadSpec, Interrupted, SteelyardError
 
 app = App(
     name="steelyard",
@@ -62,14 +62,10 @@ def check(study: Path) -> None:
         The study's TOML file.
     """
     from steelyard.study.estimate import estimate, render
-    from steelyard.study.objects import check_parts
     from steelyard.study.plan import make_plan
     from steelyard.study.spec import read_spec
 
     plan = make_plan(read_spec(study))
-    errors = check_parts(plan.spec, channels=1, classes=plan.dataset.label_set.class_count)
-    if errors:
-        raise BadSpec(*(f"{study}: {error}" for error in errors))
     _console().print(render(plan, estimate(plan)))
 
 
@@ -172,21 +168,25 @@ def check_data(path: Path, *, json: Path | None = None) -> None:
     json
         Also write everything to this file.
     """
-    from steelyard.study.data_check import check_folder
+    from steelyard.datasets import DATASETS
+    from steelyard.datasets.integrity import check
+    from steelyard.report.data_check import show_findings
+    from steelyard.runstore import write_json
 
-    check_folder(path, console=_console(), json_file=json)
+    dataset = DATASETS["nnunet" if (path / "dataset.json").exists() else "chaos"](path)
+    findings = check(dataset)
+    show_findings(findings, _console())
+    if json is not None:
+        write_json(json, findings.as_json())
+    findings.raise_errors()
 
 
 def _run(spec: Any) -> None:
-    from steelyard.study.objects import check_parts
     from steelyard.study.plan import make_plan
     from steelyard.study.run import run_study
 
     console = _console()
     plan = make_plan(spec)
-    errors = check_parts(spec, channels=1, classes=plan.dataset.label_set.class_count)
-    if errors:
-        raise BadSpec(*errors)
     for warning in plan.warnings:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)
     run_study(plan, console=console)

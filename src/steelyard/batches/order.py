@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from steelyard.batches.slices import SliceSet
 
 
+@runtime_checkable
 class Augmentation(Protocol):
     """Changes a batch of images and labels at random, with nothing but the generator's numbers."""
 

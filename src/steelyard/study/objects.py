@@ -21,6 +21,7 @@ from steelyard.precision import Precision, fastest_precision
 from steelyard.preprocess.cache import Preprocessing
 from steelyard.study.spec import Part, StudySpec, TrainTable
 from steelyard.train import Schedule
+from steelyard.volume import Case
 
 T = TypeVar("T")
 
@@ -66,7 +67,8 @@ def schedule_of(train: TrainTable, precision: Precision) -> Schedule:
 
 def augmentation_of(train: TrainTable) -> Augmentation | None:
     """The study's affine, the stronger set, or none."""
-    return {"study": RandomAffine(), "strong": StrongAugmentation(), "none": None}[train.augment]
+    kinds: dict[str, Augmentation | None] = {"study": RandomAffine(), "strong": StrongAugmentation(), "none": None}
+    return kinds[train.augment]
 
 
 def network_of(part: Part, *, channels: int, classes: int, seed: int) -> nn.Module:
@@ -84,9 +86,15 @@ def loss_of(part: Part, class_frequencies: Sequence[float]) -> nn.Module:
     return call(factory, "loss", part.name, **options)
 
 
-def check_parts(spec: StudySpec, *, channels: int, classes: int) -> list[str]:
-    """Builds every network and loss of the grid once; one line for each that cannot be built."""
-    errors = []
+def channel_count(spec: StudySpec, case: Case) -> int:
+    """Channels that a network sees: those of the case, times the slices taken together."""
+    phases = 1 if case.image.intensities.ndim == 3 else len(case.image.intensities)
+    return phases * (2 * spec.preprocess.context + 1)
+
+
+def check_parts(spec: StudySpec, *, channels: int, classes: int) -> None:
+    """Builds every network and loss of the grid once; `BadSpec` with a line for each that cannot be built."""
+    errors: list[str] = []
     for part in spec.grid.network:
         try:
             network_of(part, channels=channels, classes=classes, seed=0)
@@ -102,7 +110,8 @@ def check_parts(spec: StudySpec, *, channels: int, classes: int) -> list[str]:
             errors += error.errors
         except ValueError as error:
             errors.append(f"loss {part.title}: {error}")
-    return errors
+    if errors:
+        raise BadSpec(*errors)
 
 
 def call(factory: Callable[..., T], kind: str, name: str, /, *arguments: object, **options: object) -> T:

@@ -18,7 +18,7 @@ from steelyard.labels import LabelSet
 from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
-from steelyard.study.objects import dataset_of, device_of, precision_of
+from steelyard.study.objects import channel_count, check_parts, dataset_of, device_of, precision_of
 from steelyard.study.spec import Part, StudySpec
 
 FEW_TEST_PATIENTS = 5
@@ -62,7 +62,7 @@ class Plan:
 
 
 def make_plan(spec: StudySpec) -> Plan:
-    """List the cases, hash their files, deal the folds, name the runs. Reads no pixels and writes nothing.
+    """List the cases, hash their files, deal the folds, build every part once, name the runs. Writes nothing.
 
     Raises:
         BadSpec: names, options or counts that do not fit.
@@ -76,6 +76,7 @@ def make_plan(spec: StudySpec) -> Plan:
         )
     folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
+    check_parts(spec, channels=channel_count(spec, dataset.read(keys[0])), classes=dataset.label_set.class_count)
     hashes = {key: data_hash(dataset, (key,)) for key in keys}
     precision = precision_of(spec.train, device_of(spec.train))
     runs = [

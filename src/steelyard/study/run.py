@@ -8,6 +8,7 @@ import errno
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,14 +20,14 @@ from steelyard.batches.order import Batches
 from steelyard.batches.slices import SliceSet, stack_slices
 from steelyard.checkpoint import load_state, save_state, save_weights
 from steelyard.confusion import count_labels, iou
-from steelyard.datasets import CaseKey
-from steelyard.errors import Interrupted, RunsFailed
+from steelyard.datasets import CaseKey, Dataset
+from steelyard.errors import BadData, Interrupted, RunsFailed
 from steelyard.evaluate import CaseEvaluation, evaluate_case, pool
 from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import LabelSet
 from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
-from steelyard.preprocess.cache import PreparedCase, need_reference, prepare_cached
+from steelyard.preprocess.cache import PreparedCase, prepare_cached
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, disk_full, write_atomically, write_json
 from steelyard.scores import to_frame
 from steelyard.study.interrupt import stop_on_signals
@@ -89,7 +90,7 @@ def prepare_cases(plan: Plan, *, console: Console, stop: Stop) -> Cases:
                 key.case_id,
                 plan.data_hashes[key],
                 preprocessing,
-                lambda key=key: need_reference(plan.dataset.read(key)),
+                partial(_read_labelled, plan.dataset, key),
             )
     return cases
 
@@ -109,7 +110,6 @@ def _try(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, st
 def _carry_out(
     plan: Plan, run: Run, folder: RunFolder, cases: Cases, *, title: str, console: Console, stop: Stop
 ) -> None:
-    started = time.monotonic()
     device = device_of(plan.spec.train)
     label_set = plan.dataset.label_set
     context = preprocessing_of(plan.spec).context
@@ -156,11 +156,12 @@ def _carry_out(
         history, schema={"epoch": pl.Int64, "quantity": pl.String, "organ": pl.String, "value": pl.Float64}
     )
     write_atomically(folder.history, frame.write_parquet)
+    started = time.monotonic()
     score_run(plan, run, folder, network, cases, device=device, stop=stop)
-    seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
+    training_seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
     about |= {
-        "training_seconds": round(seconds, 1),
-        "seconds": round(seconds + time.monotonic() - started, 1),
+        "training_seconds": round(training_seconds, 1),
+        "seconds": round(training_seconds + time.monotonic() - started, 1),
         "warnings": sorted({str(warning.message) for warning in warned}),
     }
     _write_manifest(plan, run, folder, about)
@@ -185,28 +186,37 @@ def score_run(
     evaluations = []
     for key in run.fold.test:
         _stop_if_asked(stop, "while scoring")
-        case = plan.dataset.read(key)
+        case = _read_labelled(plan.dataset, key)
         probabilities = predict_probabilities(
             network, cases[key], context=preprocessing_of(plan.spec).context, device=device, precision=plan.precision
         )
         prediction = to_label_map(probabilities, case.image.geometry, plan.dataset.label_set)
         write_label_map(folder.prediction(case.case_id), prediction)
         _keep_case(plan.folder / "cases" / case.case_id, case)
-        reference = need_reference(case).reference
+        assert case.reference is not None  # _read_labelled has seen to it
         evaluations.append(
             evaluate_case(
-                reference,
+                case.reference,
                 prediction,
                 case_id=case.case_id,
                 patient_id=case.patient_id,
                 sequence=case.sequence,
-                histograms=histogram_scores(probabilities, reference),
+                histograms=histogram_scores(probabilities, case.reference),
             )
         )
     scores = [score for evaluation in evaluations for score in evaluation.scores] + list(pool(evaluations))
     stamp = {"study": plan.spec.study.name} | describe(run)
     write_atomically(folder.counts, _counts_frame(evaluations, plan.dataset.label_set).write_parquet)
     write_atomically(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores).write_parquet)
+
+
+def _read_labelled(dataset: Dataset, key: CaseKey) -> Case:
+    case = dataset.read(key)
+    if case.reference is None:
+        raise BadData(
+            f"case {key.case_id}: a reference is needed to train and score; there is none. Leave the case out."
+        )
+    return case
 
 
 def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.DataFrame:

@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make check`. Python ≥ 3.11 and make are enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+
+.PHONY: demo test check lint types layers install clean
+
+demo: $(CORE)  ## train two losses on phantoms and write the report
+	$(BIN)/steelyard demo
+
+test: $(DEV)  ## the whole suite
+	$(BIN)/python -m pytest
+
+check: lint types layers test  ## all that CI runs
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+layers: $(DEV)
+	$(BIN)/lint-imports
+
+install: $(DEV)  ## the environment with everything that tests need
+
+$(CORE): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steelyard needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $(CORE)
+
+$(DEV): $(CORE)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(DEV)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,25 @@
+"""A network of two convolutions and a dropout: small enough to train in a blink, with all that resuming must restore."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class TinyNetwork(nn.Sequential):
+    """Logits at the input's size."""
+
+    def __init__(self, channels: int, classes: int, *, width: int = 4) -> None:
+        super().__init__(
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Dropout2d(0.2),
+            nn.Conv2d(width, classes, 1),
+        )
+
+
+class ExplodingNetwork(TinyNetwork):
+    """Its logits are not numbers: every loss on them diverges."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * float("nan")
