@@ -228,15 +228,17 @@ def _even_step(headers: Sequence[_Header], normal: np.ndarray) -> np.ndarray:
 
 def _header(file: Path) -> _Header:
     header = _dataset(file, stop_before_pixels=True)
-    frames = _text(header, "NumberOfFrames")
+    frames = _text(header, file, "NumberOfFrames")
     if frames not in ("", "1"):
         raise BadData(
-            f"{file.name} is a multi-frame image ({frames} frames). Convert it to one file per slice first.", file=file
+            f"{file.name} is a multi-frame image (NumberOfFrames is {frames[:MANY_CHARACTERS]!r}). Convert it to one file per slice first.",
+            file=file,
         )
-    samples = _text(header, "SamplesPerPixel")
+    samples = _text(header, file, "SamplesPerPixel")
     if samples not in ("", "1"):
         raise BadData(
-            f"{file.name} has {samples} colours per pixel where 1 is wanted. Choose the grey-scale series.", file=file
+            f"{file.name} has {samples[:MANY_CHARACTERS]!r} colours per pixel where 1 is wanted. Choose the grey-scale series.",
+            file=file,
         )
     rows, columns = (_numbers(header, file, name, 1)[0] for name in ("Rows", "Columns"))
     orientation = _numbers(header, file, "ImageOrientationPatient", 6)
@@ -250,7 +252,7 @@ def _header(file: Path) -> _Header:
         raise BadData(
             f"{file.name}: PixelSpacing is {_mm(pixel_spacing)} mm where positive values are wanted. {AGAIN}", file=file
         )
-    has_echo = _text(header, "EchoTime") != ""
+    has_echo = _text(header, file, "EchoTime") != ""
     return _Header(
         file=file,
         size=(int(rows), int(columns)),
@@ -258,10 +260,10 @@ def _header(file: Path) -> _Header:
         position=_numbers(header, file, "ImagePositionPatient", 3),
         pixel_spacing=pixel_spacing,
         echo_time_ms=float(_numbers(header, file, "EchoTime", 1)[0]) if has_echo else None,
-        protocol=_text(header, "ProtocolName"),
-        modality=_text(header, "Modality"),
-        series=(_text(header, "SeriesInstanceUID"), _text(header, "SeriesNumber")),
-        patient=(_text(header, "PatientID"), _text(header, "PatientName")),
+        protocol=_text(header, file, "ProtocolName"),
+        modality=_text(header, file, "Modality"),
+        series=(_text(header, file, "SeriesInstanceUID"), _text(header, file, "SeriesNumber")),
+        patient=(_text(header, file, "PatientID"), _text(header, file, "PatientName")),
     )
 
 
@@ -269,29 +271,35 @@ def _slice(file: Path) -> np.ndarray:
     data = _dataset(file, stop_before_pixels=False)
     if "PixelData" not in data:
         raise BadData(f"{file.name} holds no pixels. {AGAIN}", file=file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = _decode(data, file)
+    except BadData:
+        raise
+    except Exception as error:  # decoders raise whatever they meet in damaged bytes
+        if "missing dependencies" in str(error):
+            raise BadData(
+                f"{file.name} is compressed as {data.file_meta.TransferSyntaxUID.name}, for which no decoder is "
+                "installed. Install python-gdcm, or decompress the series.",
+                file=file,
+            ) from None
+        raise BadData(f"{file.name}: the pixels cannot be decoded. {AGAIN}", file=file) from None
+    slope = _numbers(data, file, "RescaleSlope", 1)[0] if _text(data, file, "RescaleSlope") else 1.0
+    intercept = _numbers(data, file, "RescaleIntercept", 1)[0] if _text(data, file, "RescaleIntercept") else 0.0
+    return (pixels * slope + intercept).astype(np.float32)
+
+
+def _decode(data: pydicom.Dataset, file: Path) -> np.ndarray:
     syntax = data.file_meta.get("TransferSyntaxUID")
     if syntax is not None and syntax.is_transfer_syntax and not syntax.is_compressed:
-        bits = int(_numbers(data, file, "BitsAllocated", 1)[0])
-        wanted = int(data.Rows) * int(data.Columns) * bits // 8
+        wanted = int(data.Rows) * int(data.Columns) * int(data.BitsAllocated) // 8
         if len(data.PixelData) not in (wanted, wanted + wanted % 2):  # an odd length is padded to an even one
             raise BadData(
                 f"{file.name} is truncated or damaged: {len(data.PixelData)} of {wanted} bytes. {AGAIN}", file=file
             )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pixels: np.ndarray = data.pixel_array
-    except Exception as error:  # decoders raise whatever they meet in damaged bytes
-        if "missing dependencies" in str(error):
-            raise BadData(
-                f"{file.name} is compressed as {syntax.name if syntax else 'unknown'}, for which no decoder is "
-                f"installed. Install python-gdcm, or decompress the series.",
-                file=file,
-            ) from None
-        raise BadData(f"{file.name}: the pixels cannot be decoded. {AGAIN}", file=file) from None
-    slope = _numbers(data, file, "RescaleSlope", 1)[0] if _text(data, "RescaleSlope") else 1.0
-    intercept = _numbers(data, file, "RescaleIntercept", 1)[0] if _text(data, "RescaleIntercept") else 0.0
-    return (pixels * slope + intercept).astype(np.float32)
+    pixels: np.ndarray = data.pixel_array
+    return pixels
 
 
 def _dataset(file: Path, *, stop_before_pixels: bool) -> pydicom.Dataset:
@@ -309,7 +317,7 @@ def _dataset(file: Path, *, stop_before_pixels: bool) -> pydicom.Dataset:
 
 def _numbers(header: pydicom.Dataset, file: Path, keyword: str, count: int) -> np.ndarray:
     """A header field as finite float64 numbers, or one line that says what stood there."""
-    text = _text(header, keyword)
+    text = _text(header, file, keyword)
     if not text:
         raise BadData(f"{file.name} has no {keyword}. {AGAIN}", file=file)
     try:
@@ -323,21 +331,28 @@ def _numbers(header: pydicom.Dataset, file: Path, keyword: str, count: int) -> n
     return values
 
 
-def _text(header: pydicom.Dataset, keyword: str) -> str:
-    """A header field as DICOM writes it, values joined by a backslash; empty when absent or unreadable."""
+def _text(header: pydicom.Dataset, file: Path, keyword: str) -> str:
+    """A header field as DICOM writes it, values joined by a backslash; empty when absent."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value: Any = header.get(keyword)
-    except Exception:  # pydicom converts on access: garbage raises here
-        raw = header.get_item(keyword)
-        value = getattr(raw, "value", b"?")
-        value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    if value is None:
-        return ""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return str(value).strip()
-    return "\\".join(str(part) for part in value)
+            value = _value(header, keyword)
+            if value is None:
+                return ""
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                return str(value).strip()
+            return "\\".join(str(part) for part in value)
+    except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
+        raise BadData(f"{file.name}: {keyword} cannot be read. {AGAIN}", file=file) from None
+
+
+def _value(header: pydicom.Dataset, keyword: str) -> Any:
+    """The value as pydicom converts it, or else its bytes as text, so that a message can show them."""
+    try:
+        return header.get(keyword)
+    except ValueError:
+        raw = header.get_item(keyword).value
+        return raw.decode("ascii", "replace") if isinstance(raw, bytes) else raw
 
 
 def _first_odd(values: Sequence[Hashable]) -> int | None:
