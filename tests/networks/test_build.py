@@ -29,6 +29,13 @@ def test_options_reach_the_network():
     assert network.enlarge_pool3.weight.requires_grad
 
 
+def test_a_network_from_elsewhere_is_tried_at_the_size_it_will_be_used_at():
+    options = {"spatial_dims": 2, "channels": (4, 8, 8, 8, 8), "strides": (2,) * 4}  # needs multiples of 16
+    build_network("monai.networks.nets:UNet", 1, 2, seed=0, size_px=(32, 48), **options)
+    with pytest.raises(BadSpec, match="1 channels, 32×40 px"):
+        build_network("monai.networks.nets:UNet", 1, 2, seed=0, size_px=(32, 40), **options)
+
+
 @pytest.mark.parametrize(
     ("name", "channels", "classes", "options", "said"),
     [
