@@ -70,7 +70,9 @@ def test_the_page_fetches_nothing_and_runs_nothing(page):
     assert [a for a in links.addresses if not a.startswith(("#", "data:image/png;base64,"))] == []
     assert "script" not in links.tags
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", text)
-    assert len(links.ids) == len(set(links.ids))  # clip paths of several charts would clip one another
+    assert len(links.ids) == len(
+        set(links.ids)
+    )  # drawings share one page: a clip path named twice would cut the wrong one
 
 
 def test_every_picture_and_chart_has_a_text_alternative(page):

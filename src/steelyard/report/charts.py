@@ -63,7 +63,7 @@ def patient_charts(comparison: Comparison) -> tuple[Chart, ...]:
     for organ in study.label_set.organs:
         rows = found.filter(pl.col("organ") == organ.name).select("patient_id", "loss", "value")
         if len(rows):
-            charts.append(Chart(organ.title, _dots(study, organ, rows, key=f"dots-{comparison.title}-{organ.index}")))
+            charts.append(Chart(organ.title, _dots(study, organ, rows)))
     return tuple(charts)
 
 
@@ -71,8 +71,8 @@ def loss_charts(comparison: Comparison) -> tuple[Chart, ...]:
     """One chart per loss, each on its own scale (losses are not comparable in height): a line per run."""
     found = _history(comparison, "training_loss")
     return tuple(
-        Chart(style.label, _curves(rows, (style,), title="training loss", key=f"loss-{comparison.title}-{i}"))
-        for i, style in enumerate(loss_styles(comparison.study))
+        Chart(style.label, _curves(rows, (style,), title="training loss"))
+        for style in loss_styles(comparison.study)
         if len(rows := found.filter(pl.col("loss") == style.label))
     )
 
@@ -85,13 +85,12 @@ def iou_charts(comparison: Comparison) -> tuple[Chart, ...]:
     for organ in study.label_set.organs:
         rows = found.filter(pl.col("organ") == organ.name)
         if len(rows):
-            key = f"iou-{comparison.title}-{organ.index}"
-            svg = _curves(rows, loss_styles(study), title="held-out IoU", key=key, domain=(0, 1))
+            svg = _curves(rows, loss_styles(study), title="held-out IoU", domain=(0, 1))
             charts.append(Chart(organ.title, svg))
     return tuple(charts)
 
 
-def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *, key: str) -> str:
+def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *) -> str:
     losses = [style.label for style in loss_styles(study) if style.label in set(rows["loss"])]
     said = pl.format("{} · {} · IoU {}", "patient_id", "loss", pl.col("value").round(3).cast(pl.String))
     rows = rows.with_columns(said.alias("said"))
@@ -128,11 +127,11 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *, key: str) -> str:
         for loss in losses
         if len(own := rows.filter(pl.col("loss") == loss)["value"].to_list())
     )
-    return _svg(chart, key=key, alt_text=f"IoU of each patient, {organ.title}. {spread}.")
+    return _svg(chart, alt_text=f"IoU of each patient, {organ.title}. {spread}.")
 
 
 def _curves(
-    rows: pl.DataFrame, styles: tuple[Style, ...], *, title: str, key: str, domain: tuple[int, int] | None = None
+    rows: pl.DataFrame, styles: tuple[Style, ...], *, title: str, domain: tuple[int, int] | None = None
 ) -> str:
     rows = _thinned(rows.drop_nulls("value")).with_columns(
         pl.format("{}, fold {}, seed {}", "loss", "fold", "seed").alias("said")
@@ -162,7 +161,7 @@ def _curves(
     )
     last = rows.sort("epoch").group_by("run", maintain_order=True).last()
     ends = "; ".join(f"{row['said']} ends at {row['value']:.3f}" for row in last.iter_rows(named=True))
-    return _svg(chart, key=key, alt_text=f"{title} over the epochs. {ends}.")
+    return _svg(chart, alt_text=f"{title} over the epochs. {ends}.")
 
 
 def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
@@ -172,15 +171,12 @@ def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(((pl.col("epoch").rank("dense") - 1) % step == 0) | (pl.col("epoch") == last))
 
 
-def _svg(chart: alt.LayerChart | alt.Chart, *, key: str, alt_text: str) -> str:
+def _svg(chart: alt.LayerChart | alt.Chart, *, alt_text: str) -> str:
     chart = chart.configure_view(stroke=None).configure_axis(
         labelColor=INK, titleColor=INK, titleFontWeight="normal", gridColor=RULE, domainColor=RULE, tickColor=RULE,
         labelFontSize=11, titleFontSize=11,
     )  # fmt: skip
     drawn: str = vl_convert.vegalite_to_svg(chart.properties(background="transparent").to_dict())
-    # Several drawings share one page: their clip paths must not share names.
-    prefix = re.sub(r"\W+", "-", key)
-    drawn = re.sub(r'(id="|url\(#)(clip)', rf"\1{prefix}-\2", drawn)
     # A browser shows an SVG title on hovering; vega gives marks an aria-label alone.
     drawn = re.sub(r'(<(path|text) aria-label="([^"]*)"[^>]*?)/>', r"\1><title>\3</title></\2>", drawn)
     said = html.escape(alt_text)
