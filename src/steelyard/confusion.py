@@ -48,9 +48,16 @@ def count_labels(reference: np.ndarray, prediction: np.ndarray, class_count: int
 
 
 def confusion_matrix(reference: np.ndarray, prediction: np.ndarray, class_count: int) -> np.ndarray:
-    """M (class, class), int64: rows are the reference, columns the prediction."""
+    """M (class, class), int64: rows are the reference, columns the prediction.
+
+    Raises:
+        ValueError: arrays of different shape, or a label that is no class.
+    """
     if reference.shape != prediction.shape:
         raise ValueError(f"reference {reference.shape} and prediction {prediction.shape} differ in shape")
+    for labels in (reference, prediction):  # one too high would silently be counted as another pair of classes
+        if labels.size and not (labels.min() >= 0 and labels.max() < class_count):
+            raise ValueError(f"labels {labels.min()}–{labels.max()} were found where 0–{class_count - 1} are known")
     pairs = reference.astype(np.int64).ravel() * class_count + prediction.ravel()
     return np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
 

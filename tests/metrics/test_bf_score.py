@@ -1,5 +1,6 @@
 """BF score of an organ: which slices the two conventions average over."""
 
+import numpy as np
 import pytest
 
 from masks import mask_of, pair_of
@@ -26,4 +27,16 @@ def test_every_slice_weighs_the_same_whatever_its_outline_is_long():
     """Slice 1: one pixel, found. Slice 2: two pixels far apart, one found, so P = 1, R = 1/2, F = 2/3."""
     pair = pair_of(mask_of(SHAPE, (1, 4, 4), (2, 4, 1), (2, 4, 10)), mask_of(SHAPE, (1, 4, 4), (2, 4, 1)))
     assert bf_score(pair) == pytest.approx((1 + 2 / 3) / 2)
-    assert pair.slices.matlab.shape == (5,)
+
+
+def test_every_slice_of_the_volume_keeps_its_place():
+    pair = pair_of(mask_of(SHAPE, (2, 4, 4), (3, 4, 4)), mask_of(SHAPE, (3, 4, 4)))
+    np.testing.assert_array_equal(pair.slices.matlab, [np.nan, np.nan, np.nan, 1, np.nan])
+    np.testing.assert_array_equal(pair.slices.missing_as_zero, [np.nan, np.nan, 0, 1, np.nan])
+
+
+def test_the_threshold_is_of_the_whole_slice_not_of_the_organs_box():
+    """A diagonal of 500 pixels allows distances under 3.75: three columns do, four do not."""
+    shape = (1, 300, 400)
+    assert bf_score(pair_of(mask_of(shape, (0, 100, 100)), mask_of(shape, (0, 100, 103)))) == 1
+    assert bf_score(pair_of(mask_of(shape, (0, 100, 100)), mask_of(shape, (0, 100, 104)))) == 0
