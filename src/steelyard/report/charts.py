@@ -90,7 +90,7 @@ def iou_charts(comparison: Comparison) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *) -> str:
+def _dots(study: Study, organ: Organ, rows: pl.DataFrame) -> str:
     losses = [style.label for style in loss_styles(study) if style.label in set(rows["loss"])]
     said = pl.format("{} · {} · IoU {}", "patient_id", "loss", pl.col("value").round(3).cast(pl.String))
     rows = rows.with_columns(said.alias("said"))
@@ -130,9 +130,7 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame, *) -> str:
     return _svg(chart, alt_text=f"IoU of each patient, {organ.title}. {spread}.")
 
 
-def _curves(
-    rows: pl.DataFrame, styles: tuple[Style, ...], *, title: str, domain: tuple[int, int] | None = None
-) -> str:
+def _curves(rows: pl.DataFrame, styles: tuple[Style, ...], *, title: str, domain: tuple[int, int] | None = None) -> str:
     rows = _thinned(rows.drop_nulls("value")).with_columns(
         pl.format("{}, fold {}, seed {}", "loss", "fold", "seed").alias("said")
     )
