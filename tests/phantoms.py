@@ -45,6 +45,11 @@ def organ_labels(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     return labels
 
 
+def ct_liver() -> np.ndarray:
+    """True in a liver that is lower on one side, so that no flip of the slices leaves it as it is: 192 + 36 voxels."""
+    return np.isin(organ_labels(), (1, 2))
+
+
 def pixels_like(labels: np.ndarray, *, seed: int) -> np.ndarray:
     """Noise on top of one grey value per class, uint16."""
     noise = np.random.default_rng(seed).integers(0, 20, labels.shape)
@@ -123,7 +128,7 @@ def write_chaos_patient(mr_folder: Path, number: int, *, ground: bool = True) ->
 def write_chaos_ct_patient(ct_folder: Path, number: int, *, against_z: bool, mask_value: int = 255) -> Path:
     """One CT patient: `i0000,0000b.dcm` …, liver_GT_000.png …; `against_z` names the slices from the head down."""
     patient = ct_folder / str(number)
-    liver = organ_labels() == 1
+    liver = ct_liver()
     pixels = pixels_like(liver, seed=number)
     normal = np.array([0.0, 0.0, 3.0])
     positions = [(np.array(FIRST_POSITION) + k * normal).tolist() for k in range(len(pixels))]

@@ -231,13 +231,13 @@ def _header(file: Path) -> _Header:
     frames = _text(header, file, "NumberOfFrames")
     if frames not in ("", "1"):
         raise BadData(
-            f"{file.name} is a multi-frame image (NumberOfFrames is {frames[:MANY_CHARACTERS]!r}). Convert it to one file per slice first.",
+            f"{file.name} is multi-frame (NumberOfFrames is {frames[:MANY_CHARACTERS]!r}). Split it into slices first.",
             file=file,
         )
     samples = _text(header, file, "SamplesPerPixel")
     if samples not in ("", "1"):
         raise BadData(
-            f"{file.name} has {samples[:MANY_CHARACTERS]!r} colours per pixel where 1 is wanted. Choose the grey-scale series.",
+            f"{file.name} has {samples[:MANY_CHARACTERS]!r} colours per pixel, not 1. Choose the grey series.",
             file=file,
         )
     rows, columns = (_numbers(header, file, name, 1)[0] for name in ("Rows", "Columns"))
