@@ -13,7 +13,7 @@ from steelyard.io.dicom_series import Series
 from steelyard.io.nifti import SUFFIXES, read_volume
 from steelyard.io.png_masks import read_masks
 from steelyard.labels import LabelSet
-from steelyard.volume import LabelMap
+from steelyard.volume import LabelMap, Volume
 
 HIGHEST_VALUE = 65535  # labels beyond 16 bits are read as an image by mistake
 
@@ -31,15 +31,12 @@ class NiftiMask:
 
     def values(self) -> set[int]:
         """All values in the file; `BadData` when one is no whole number from 0 to 65535."""
-        values = np.unique(read_volume(self.file).intensities)
-        odd = values[~((values >= 0) & (values <= HIGHEST_VALUE) & (values == np.floor(values)))]
-        if odd.size:
-            raise BadData(f"{self.file} holds the value {odd[0]:g}. Check that it is a label map.", file=self.file)
-        return {int(value) for value in values}
+        return self._values_of(read_volume(self.file))
 
     def read(self, label_set: LabelSet) -> LabelMap:
         """The label map on the file's own grid."""
-        values, volume = self.values(), read_volume(self.file)
+        volume = read_volume(self.file)
+        values = self._values_of(volume)
         sources = {organ.source_value for organ in label_set.organs}
         indices = set(range(1, label_set.class_count))
         if values <= sources | {0}:
@@ -49,6 +46,14 @@ class NiftiMask:
         strange = ", ".join(str(value) for value in sorted(values - sources - {0}))
         known = ", ".join(f"{organ.source_value} {organ.title}" for organ in label_set.organs)
         raise BadData(f"{self.file} holds {strange} where 0 and {known} are known. Check the labels.", file=self.file)
+
+    def _values_of(self, volume: Volume) -> set[int]:
+        voxels = volume.intensities
+        odd = ~((voxels >= 0) & (voxels <= HIGHEST_VALUE) & (voxels == np.floor(voxels)))  # NaN is odd, too
+        if odd.any():
+            found = voxels[odd][0]
+            raise BadData(f"{self.file} holds the value {found:g}. Check that it is a label map.", file=self.file)
+        return {int(value) for value in np.flatnonzero(np.bincount(voxels.astype(np.int64).ravel()))}
 
 
 @dataclass(frozen=True)
