@@ -1,11 +1,27 @@
-"""What all tests share: the real patients where they are at hand."""
+"""What all tests share: checked tensor shapes, and the real patients where they are at hand."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
+
+# From here on a tensor that breaks the shape or type in a signature fails its test. Only tests check: beartype breaks
+# torch.compile. This must come before the modules are first imported.
+jaxtyping.install_import_hook(
+    ["steelyard.losses", "steelyard.batches", "steelyard.networks", "steelyard.predict"], "type_checks.checked"
+)
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """For tests of what a user sees who hands over something of a wrong type or shape."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

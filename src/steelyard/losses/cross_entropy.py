@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from steelyard.losses import LOSSES
-from steelyard.losses.soft_counts import check_shapes
+from steelyard.losses.soft_counts import check_inputs
 
 
 @LOSSES.register("cross_entropy", "cross-entropy, every pixel alike")
@@ -32,16 +33,15 @@ class CrossEntropyLoss(nn.Module):
 
     def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.class_weights: Tensor | None
-        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64)
-        if weights is not None and (weights.ndim != 1 or not torch.isfinite(weights).all() or (weights < 0).any()):
+        weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
+        if weights is not None and not all(math.isfinite(weight) and weight >= 0 for weight in weights):
             raise ValueError(f"class_weights must be finite numbers ≥ 0, one per class; came {class_weights!r}.")
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.class_weights = weights
 
     def forward(
-        self, logits: Float[Tensor, "batch class *space"], target: Int[Tensor, "batch *space"]
+        self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
-        check_shapes(logits, target)
+        check_inputs(logits, target)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.class_weights is None:
             return functional.cross_entropy(logits, target.long())
@@ -49,7 +49,7 @@ class CrossEntropyLoss(nn.Module):
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} values for {logits.shape[1]} classes (background first)."
             )
-        weights = self.class_weights.to(logits.dtype)
+        weights = logits.new_tensor(self.class_weights)
         charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
         total = weights[target.long()].sum()
         return charged / torch.where(total == 0, torch.ones_like(total), total)
@@ -61,7 +61,9 @@ def inverse_frequency_cross_entropy(*, class_frequencies: Sequence[float]) -> Cr
 
     A class never seen gets weight 0, with a warning. `class_frequencies` (class,) is filled in by the study.
     """
-    unseen = [index for index, share in enumerate(class_frequencies) if share <= 0]
+    if not all(math.isfinite(share) and share >= 0 for share in class_frequencies):
+        raise ValueError(f"class_frequencies must be finite numbers ≥ 0, one per class; came {class_frequencies!r}.")
+    unseen = [index for index, share in enumerate(class_frequencies) if share == 0]
     if unseen:
         warnings.warn(f"crossE: no training pixel of class {unseen}; their weight is 0", stacklevel=2)
     return CrossEntropyLoss(class_weights=[1 / share if share > 0 else 0.0 for share in class_frequencies])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from steelyard.losses import LOSSES
@@ -25,6 +25,6 @@ class DiceCrossEntropyLoss(nn.Module):
         self.cross_entropy = CrossEntropyLoss()
 
     def forward(
-        self, logits: Float[Tensor, "batch class *space"], target: Int[Tensor, "batch *space"]
+        self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
         return self.dice(logits, target) + self.cross_entropy(logits, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from steelyard.confusion import Confusion
@@ -14,35 +14,49 @@ def probabilities_of(logits: Float[Tensor, "batch class *space"]) -> Float[Tenso
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
 
 
-def soft_counts(probabilities: Float[Tensor, "batch class *space"], target: Int[Tensor, "batch *space"]) -> Confusion:
+def soft_counts(
+    probabilities: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
+) -> Confusion:
     """TP, FP, FN, TN per sample and class, each (batch, class), differentiable in the probabilities.
 
-    TP_c = Σ p_c g_c, FP_c = Σ p_c (1 − g_c), FN_c = Σ (1 − p_c) g_c over the pixels of each sample. The reference is
-    used as an index, never as a one-hot tensor. Sum over the batch with `Confusion.over_cases()`.
+    TP_c = Σ p_c g_c, FP_c = Σ p_c (1 − g_c), FN_c = Σ (1 − p_c) g_c over the pixels of each sample. Sum over the
+    batch with `Confusion.over_cases()`.
     """
     batch, classes = probabilities.shape[:2]
     flat = probabilities.reshape(batch, classes, -1)
-    target = target.reshape(batch, -1).long()
-    of_reference = flat.gather(1, target.unsqueeze(1)).squeeze(1)
-    zeros = flat.new_zeros(batch, classes)
-    tp = zeros.scatter_add(1, target, of_reference)
-    reference = zeros.scatter_add(1, target, torch.ones_like(of_reference))
+    indices = torch.arange(classes, device=target.device)
+    is_reference = target.reshape(batch, 1, -1) == indices[:, None]
+    # `sum` adds in pairs. A scatter adds one by one: float32 then loses percents of an organ in a large volume.
+    tp = torch.where(is_reference, flat, 0).sum(2)
+    reference = is_reference.sum(2).to(tp.dtype)
     prediction = flat.sum(2)
-    return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=target.shape[1] - reference - prediction + tp)
+    return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=flat.shape[2] - reference - prediction + tp)
 
 
-def check_shapes(logits: Tensor, target: Tensor) -> None:
-    """Refuse what would otherwise broadcast into a wrong number.
+def check_inputs(logits: Tensor, target: Tensor) -> None:
+    """Refuse what would otherwise broadcast into a wrong number, or be left out of every count in silence.
 
     Raises:
-        ValueError: the target is not integer class indices of shape (batch, *space), or there is only one class.
+        ValueError: the target is not integer class indices of shape (batch, *space), or there is only one class. An
+            index that no class has raises it on the CPU; a GPU stops with a failed assertion, since a look at the
+            values would make it wait.
     """
     if target.is_floating_point() or target.is_complex():
         raise ValueError(f"target must hold integer class indices; came {target.dtype}. Use target.long().")
     if logits.ndim < 3 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        one_channel = target.ndim == logits.ndim and target.shape[1] == 1
+        remedy = "Drop its channel with target[:, 0]" if one_channel else "A one-hot one becomes target.argmax(1)"
         raise ValueError(
             f"logits (batch, class, *space) and target (batch, *space) must fit; came {tuple(logits.shape)} and "
-            f"{tuple(target.shape)}. A one-hot target becomes indices with target.argmax(1)."
+            f"{tuple(target.shape)}. {remedy}."
         )
     if logits.shape[1] < 2:
         raise ValueError("a softmax over one class is always 1; give a background and at least one organ as classes.")
+    known = ((target >= 0) & (target < logits.shape[1])).all()
+    if target.device.type != "cpu":
+        torch._assert_async(known, f"target must hold class indices from 0 to {logits.shape[1] - 1}")
+    elif not known:
+        raise ValueError(
+            f"target must hold class indices from 0 to {logits.shape[1] - 1}; came {int(target.min())} to "
+            f"{int(target.max())}. Give unlabelled pixels a class."
+        )

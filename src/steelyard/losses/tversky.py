@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
-from steelyard.losses.soft_counts import check_shapes, probabilities_of, soft_counts
+from steelyard.losses.soft_counts import check_inputs, probabilities_of, soft_counts
 
 EPSILON = 1e-7  # added to the denominator alone: no class is ever 0 / 0, and an absent one scores exactly 0
 
@@ -64,24 +64,17 @@ class IoULoss(nn.Module):
         super().__init__()
         _check_choice("scope", scope, get_args(Scope))
         _check_choice("absent", absent, get_args(Absent))
-        self.fp_weight: Tensor
-        self.fn_weight: Tensor
-        self.class_weights: Tensor | None
-        self.register_buffer("fp_weight", _weights("fp_weight", fp_weight), persistent=False)
-        self.register_buffer("fn_weight", _weights("fn_weight", fn_weight), persistent=False)
-        self.register_buffer(
-            "class_weights",
-            None if class_weights is None else _weights("class_weights", class_weights),
-            persistent=False,
-        )
+        self.fp_weight = _weights("fp_weight", fp_weight)
+        self.fn_weight = _weights("fn_weight", fn_weight)
+        self.class_weights = 1.0 if class_weights is None else _weights("class_weights", class_weights)
         self.background = background
         self.scope = scope
         self.absent = absent
 
     def forward(
-        self, logits: Float[Tensor, "batch class *space"], target: Int[Tensor, "batch *space"]
+        self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
-        check_shapes(logits, target)
+        check_inputs(logits, target)
         self._check_lengths(logits.shape[1])
         counts = soft_counts(probabilities_of(logits), target)
         if self.scope == "batch":
@@ -90,10 +83,9 @@ class IoULoss(nn.Module):
 
     def _mean_over_classes(self, counts: Confusion) -> Tensor:
         """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
-        kind = counts.tp.dtype
-        fp_weight, fn_weight = self.fp_weight.to(kind), self.fn_weight.to(kind)
+        fp_weight, fn_weight = _beside(counts.tp, self.fp_weight), _beside(counts.tp, self.fn_weight)
         terms = 1 - tversky_index(counts, fp_weight=fp_weight, fn_weight=fn_weight, epsilon=EPSILON)
-        weights = torch.ones_like(terms) if self.class_weights is None else self.class_weights.to(kind).expand_as(terms)
+        weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
         absent = counts.reference_size == 0
         if self.absent == "skip":
             weights = weights * ~absent
@@ -108,13 +100,13 @@ class IoULoss(nn.Module):
     def _check_lengths(self, classes: int) -> None:
         for name in ("fp_weight", "fn_weight", "class_weights"):
             weights = getattr(self, name)
-            if weights is not None and weights.ndim == 1 and len(weights) != classes:
+            if isinstance(weights, tuple) and len(weights) != classes:
                 raise ValueError(f"{name} has {len(weights)} values for {classes} classes (background first).")
 
     def extra_repr(self) -> str:
         return (
-            f"fp_weight={self.fp_weight.tolist()}, fn_weight={self.fn_weight.tolist()}, background={self.background}, "
-            f"scope={self.scope}, absent={self.absent}"
+            f"fp_weight={self.fp_weight}, fn_weight={self.fn_weight}, class_weights={self.class_weights}, "
+            f"background={self.background}, scope={self.scope}, absent={self.absent}"
         )
 
 
@@ -148,11 +140,16 @@ def dice_without_background() -> IoULoss:
     return IoULoss(fp_weight=0.5, fn_weight=0.5, background=False)
 
 
-def _weights(name: str, values: float | Sequence[float]) -> Tensor:
+def _weights(name: str, values: float | Sequence[float]) -> float | tuple[float, ...]:
+    """Plain numbers, not buffers: they follow the logits to any device, and `.half()` cannot round them."""
     weights = torch.as_tensor(values, dtype=torch.float64)
     if weights.ndim > 1 or not torch.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"{name} must be a finite number ≥ 0, or one per class; came {values!r}.")
-    return weights
+    return tuple(weights.tolist()) if weights.ndim else float(weights)
+
+
+def _beside(counts: Tensor, weights: float | tuple[float, ...]) -> float | Tensor:
+    return counts.new_tensor(weights) if isinstance(weights, tuple) else weights
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
