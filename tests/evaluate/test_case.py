@@ -148,11 +148,11 @@ def test_pooling_adds_voxels_so_that_a_large_case_weighs_more():
 
 
 def test_pooled_bf_scores_are_means_over_all_slices_of_all_cases():
-    """The heart is right on its one slice in a, and on one of three in b: matlab (1 + 1) / 2, honest (1 + 1) / 4."""
-    one, three = labels(heart=np.s_[1, 4, 4]), labels(heart=np.s_[:, 4, 4])
+    """The heart is right on its one slice in a. In b it has three: half an outline found (F = 2/3), and two missed."""
+    one, three = labels(heart=np.s_[1, 4, 4]), labels(heart=np.s_[:, 4, 4:8:3])
     pooled = pool([evaluated(one, one), evaluated(three, labels(heart=np.s_[0, 4, 4]), case_id="b")])
-    assert value(pooled, "bf_score", "heart", convention="matlab") == 1
-    assert value(pooled, "bf_score", "heart", convention="missing_as_zero") == pytest.approx(2 / 4)
+    assert value(pooled, "bf_score", "heart", convention="matlab") == pytest.approx((1 + 2 / 3) / 2)
+    assert value(pooled, "bf_score", "heart", convention="missing_as_zero") == pytest.approx((1 + 2 / 3) / 4)
 
 
 def test_the_background_has_pooled_rows_from_counts_only():

@@ -25,6 +25,11 @@ def test_average_precision_steps_down_from_the_highest_bin():
     assert pr_auc(organ([0, 1, 2], [2, 2, 0])) == pytest.approx(2 / 3 * 1 + 1 / 3 * 3 / 5)
 
 
+def test_the_resolution_is_half_the_share_of_pairs_in_one_bin():
+    """Two of the twelve pairs are tied: at best both are ranked right, at worst both wrong."""
+    assert auc_resolution(ScoreHistogram(np.array([[0, 1, 2]]), np.array([[2, 2, 0]]))) == pytest.approx(1 / 12)
+
+
 def test_without_histogram_there_is_no_area():
     masks = np.ones((1, 1, 2), bool)
     bare = OrganPair(masks, masks, grid(masks.shape))

@@ -70,7 +70,7 @@ def mean_bf_score(totals: ClassTotals) -> float | None:
     return _mean_of_means(totals.slices.matlab)
 
 
-@METRICS.register("mean_bf_score_missing_as_zero", "mean BF score where a class in one mask only counts 0 on that slice")
+@METRICS.register("mean_bf_score_missing_as_zero", "mean BF score, a class in one mask only counting 0 there")
 @global_metric(name="mean_bf_score", convention="missing_as_zero")
 def mean_bf_score_missing_as_zero(totals: ClassTotals) -> float | None:
     """As `mean_bf_score`, with every class that either mask holds on a slice."""
