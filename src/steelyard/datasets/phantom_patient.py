@@ -36,7 +36,7 @@ def random_anatomy(rng: np.random.Generator) -> Anatomy:
 
     def kidney(side: int, z: float, label: int) -> Kidney:
         body = solid(
-            at(side * 66, 40, z, sd=3),
+            np.array([*at(side * 66, 40, 0, sd=3)[:2], z]),
             (29.5, 25.5, 54),
             size_sd=0.04,
             about_y=-side * 0.2,
@@ -51,7 +51,7 @@ def random_anatomy(rng: np.random.Generator) -> Anatomy:
 
     portal = at(-18, -8, 18)
     hepatic = at(-24, 18, 78)
-    stomach_y = about(-22, 4)
+    stomach_y, right_z = about(-22, 4), about(-21, 6)
     return Anatomy(
         cavity_x=cavity_x,
         cavity_y=cavity_y,
@@ -66,7 +66,7 @@ def random_anatomy(rng: np.random.Generator) -> Anatomy:
         liver_hollow=solid(at(14, 22, -42), (82, 80, 88), size_sd=0.05, about_y=-0.35),
         vessels=_portal_tree(rng, portal) + _hepatic_veins(rng, hepatic),
         spleen=solid(at(98, 32, 50, sd=4), (34, 55, 59), size_sd=0.07, about_z=0.45, about_x=0.3),
-        kidneys=(kidney(-1, about(-20, 6), RIGHT_KIDNEY.index), kidney(1, about(-4, 6), LEFT_KIDNEY.index)),
+        kidneys=(kidney(-1, right_z, RIGHT_KIDNEY.index), kidney(1, right_z + about(17, 4), LEFT_KIDNEY.index)),
         stomach=(
             solid(at(54, stomach_y + 12, 66), (34, 34, 36), size_sd=0.1),
             solid(at(60, stomach_y - 12, 30), (28, 28, 40), size_sd=0.15, about_y=0.3),
