@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from phantoms import write_chaos_patient
-
 from steelyard.study.spec import StudySpec, parse_spec
 
 PATIENTS = (1, 2, 3, 4)

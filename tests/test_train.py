@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from tiny_network import ExplodingNetwork, TinyNetwork
 
 from steelyard.batches.affine import RandomAffine
 from steelyard.batches.order import Batches
@@ -15,6 +14,7 @@ from steelyard.checkpoint import TrainingState
 from steelyard.errors import Interrupted
 from steelyard.losses.tversky import IoULoss
 from steelyard.train import Schedule, fit, make_optimiser
+from tiny_network import ExplodingNetwork, TinyNetwork
 
 
 class Silent:
@@ -36,7 +36,9 @@ def batches(seed: int = 1) -> Batches:
     return Batches(some_slices(), batch_size=3, seed=seed, augmentation=RandomAffine(translate_px=2))
 
 
-def trained(network: torch.nn.Module, schedule: Schedule, *, resume=None, save=lambda state: None, **more) -> list[dict]:
+def trained(
+    network: torch.nn.Module, schedule: Schedule, *, resume=None, save=lambda state: None, **more
+) -> list[dict]:
     return fit(
         network,
         IoULoss(fp_weight=0.5, fn_weight=1.5),
@@ -76,7 +78,8 @@ def test_one_step_of_sgdm_is_the_one_done_by_hand() -> None:
         optimiser.zero_grad()
         network(torch.tensor([[3.0, 4.0]])).sum().backward()
         optimiser.step()
-    # first weight: v = 3 + .01·1 = 3.01, w = 1 − .301 = .699; then v = .9·3.01 + 3 + .00699 = 5.71599, w = .699 − .571599
+    # first weight: v = 3 + .01·1 = 3.01, w = 1 − .301 = .699
+    # then v = .9·3.01 + 3 + .00699 = 5.71599, w = .699 − .571599
     assert network.weight[0, 0].item() == pytest.approx(0.127401, abs=1e-6)
     # the bias has no decay: v = 1, b = .4; v = 1.9, b = .21
     assert network.bias.item() == pytest.approx(0.21, abs=1e-6)

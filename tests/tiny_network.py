@@ -1,4 +1,4 @@
-"""A network of two convolutions and a dropout: small enough to train in a blink, with all that resuming must restore."""
+"""A network of two convolutions and a dropout: small enough to train in a blink, with all that resuming restores."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from steelyard.errors import BadData
-from steelyard.runstore import write_atomically
+from steelyard.runstore import write_bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ def save_state(path: Path, state: TrainingState) -> None:
         "optimiser": dict(state.optimiser),
         "history": state.history,
     }
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def load_state(path: Path) -> TrainingState | None:
@@ -53,7 +56,7 @@ def load_state(path: Path) -> TrainingState | None:
 def save_weights(path: Path, network: nn.Module) -> None:
     """The network's parameters and buffers as safetensors."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    write_bytes(path, save(tensors))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from steelyard.errors import Interrupted
 
@@ -27,6 +30,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Bytes, atomically. Writers that report a full disk in their own way write to memory first, then here."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """A table, atomically."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:

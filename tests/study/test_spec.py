@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from studies import tiny_study, write_toml
 
 from steelyard.errors import BadSpec
 from steelyard.study.spec import Part, parse_spec, read_spec
+from studies import tiny_study, write_toml
 
 
 def errors_of(study: dict) -> tuple[str, ...]:

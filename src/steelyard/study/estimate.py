@@ -103,7 +103,7 @@ def _time_network(plan: Plan, run: Run, channels: int) -> tuple[float, int, int]
     count = 2 * plan.spec.train.batch_size
     labels = torch.randint(0, classes, (count, size, size), dtype=torch.uint8, device=device)
     noise = SliceSet(torch.randn(count, channels, size, size, device=device), labels)
-    network = network_of(run.network, channels=channels, classes=classes, seed=run.seed).to(device)
+    network = network_of(run.network, channels=channels, classes=classes, size=size, seed=run.seed).to(device)
     clock = _Clock(device)
     fit(
         network,

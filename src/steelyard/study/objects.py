@@ -71,9 +71,9 @@ def augmentation_of(train: TrainTable) -> Augmentation | None:
     return kinds[train.augment]
 
 
-def network_of(part: Part, *, channels: int, classes: int, seed: int) -> nn.Module:
+def network_of(part: Part, *, channels: int, classes: int, size: int, seed: int) -> nn.Module:
     """A registered network or `module:callable`, with initial weights that depend on `seed` alone."""
-    network = build_network(part.name, channels, classes, seed=seed, **part.options)
+    network = build_network(part.name, channels, classes, seed=seed, size_px=(size, size), **part.options)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -97,7 +97,7 @@ def check_parts(spec: StudySpec, *, channels: int, classes: int) -> None:
     errors: list[str] = []
     for part in spec.grid.network:
         try:
-            network_of(part, channels=channels, classes=classes, seed=0)
+            network_of(part, channels=channels, classes=classes, size=spec.preprocess.size, seed=0)
         except BadSpec as error:
             errors += error.errors
     for part in spec.grid.loss:

@@ -135,12 +135,18 @@ def _named_run(
         "dataset": [spec.data.dataset, spec.data.options],
         "preprocess": spec.preprocess.model_dump(),
         "schedule": spec.train.model_dump(exclude=NEVER_CHANGES_A_RESULT) | {"precision": precision},
-        "network": network.model_dump(),
+        "network": [network.model_dump(), _content_of(network.options.get("weights"))],
         "loss": loss.model_dump(),
         "seed": seed,
     }
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{network.title}-{loss.title}").strip("-")[:60]
     return Run(f"{slug}-f{fold.index}-s{seed}-{_digest(decides)[:8]}", network, loss, fold, seed)
+
+
+def _content_of(weights: object) -> str | None:
+    """The hash of a file of starting weights; a name such as `imagenet` stands for itself."""
+    file = Path(str(weights)).expanduser()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if weights is not None and file.is_file() else None
 
 
 def _warnings(spec: StudySpec, folds: list[Fold] | tuple[Fold, ...]) -> list[str]:

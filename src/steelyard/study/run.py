@@ -28,7 +28,7 @@ from steelyard.labels import LabelSet
 from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
 from steelyard.preprocess.cache import PreparedCase, prepare_cached
-from steelyard.runstore import SCHEMA_VERSION, RunFolder, disk_full, write_atomically, write_json
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, disk_full, write_json, write_parquet
 from steelyard.scores import to_frame
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.manifest import manifest
@@ -117,7 +117,11 @@ def _carry_out(
     training = stack_slices([cases[key] for key in run.fold.train], context=context, device=device)
     held_out = stack_slices([cases[key] for key in run.fold.test], context=context, device=device)
     network = network_of(
-        run.network, channels=training.images.shape[1], classes=label_set.class_count, seed=run.seed
+        run.network,
+        channels=training.images.shape[1],
+        classes=label_set.class_count,
+        size=plan.spec.preprocess.size,
+        seed=run.seed,
     ).to(device)
     about = manifest(
         plan,
@@ -155,7 +159,7 @@ def _carry_out(
     frame = pl.DataFrame(
         history, schema={"epoch": pl.Int64, "quantity": pl.String, "organ": pl.String, "value": pl.Float64}
     )
-    write_atomically(folder.history, frame.write_parquet)
+    write_parquet(folder.history, frame)
     started = time.monotonic()
     score_run(plan, run, folder, network, cases, device=device, stop=stop)
     training_seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
@@ -206,8 +210,8 @@ def score_run(
         )
     scores = [score for evaluation in evaluations for score in evaluation.scores] + list(pool(evaluations))
     stamp = {"study": plan.spec.study.name} | describe(run)
-    write_atomically(folder.counts, _counts_frame(evaluations, plan.dataset.label_set).write_parquet)
-    write_atomically(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores).write_parquet)
+    write_parquet(folder.counts, _counts_frame(evaluations, plan.dataset.label_set))
+    write_parquet(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores))
 
 
 def _read_labelled(dataset: Dataset, key: CaseKey) -> Case:

@@ -1,0 +1,151 @@
+"""A run's name changes with everything that can change its result, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from steelyard.errors import BadData, BadSpec
+from steelyard.study.plan import make_plan, write_plan
+from studies import tiny_spec, write_patients
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patients(tmp_path_factory.mktemp("patients"))
+
+
+def names(root: Path, out: Path = Path("o"), **tables: dict) -> list[str]:
+    return [run.name for run in make_plan(tiny_spec(root, out, **tables)).runs]
+
+
+def test_the_grid_is_every_combination(patients: Path) -> None:
+    plan = make_plan(
+        tiny_spec(
+            patients,
+            Path("o"),
+            grid={"loss": ["iou11", "dice", "diceBK"], "seed": [1, 2]},
+            folds={"count": 4, "use": [0, 3]},
+        )
+    )
+    assert len(plan.runs) == 1 * 3 * 2 * 2
+    assert len({run.name for run in plan.runs}) == 12
+    assert {run.fold.index for run in plan.runs} == {0, 3}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": {"epochs": 4}},
+        {"train": {"batch_size": 5}},
+        {"train": {"learning_rate": 0.01}},
+        {"train": {"augment": "strong"}},
+        {"train": {"precision": "bf16"}},
+        {"train": {"l2": 0.0}},
+        {"preprocess": {"size": 40}},
+        {"preprocess": {"spacing_mm": 1.5}},
+        {"preprocess": {"context": 1}},
+        {"folds": {"seed": 2}},
+        {"grid": {"seed": [2]}},
+        {"grid": {"network": [{"name": "tiny_network:TinyNetwork", "width": 5}]}},
+        {"data": {"sequences": ["t1_out"]}},
+    ],
+    ids=str,
+)
+def test_what_can_change_a_result_changes_the_name(patients: Path, change: dict) -> None:
+    assert not set(names(patients)) & set(names(patients, **change))
+
+
+def test_what_cannot_change_a_result_keeps_the_name(patients: Path, tmp_path: Path) -> None:
+    before = names(patients)
+    assert names(patients, out=tmp_path) == before
+    assert names(patients, study={"name": "other"}) == before
+    assert names(patients, train={"validate_every": 1}) == before
+    shutil.copytree(patients, tmp_path / "moved")
+    assert names(tmp_path / "moved") == before
+
+
+def test_another_pixel_changes_the_name(tmp_path: Path) -> None:
+    before = names(write_patients(tmp_path))
+    mask = next(tmp_path.glob("Train_Sets/MR/1/T1DUAL/Ground/*.png"))
+    mask.write_bytes(mask.read_bytes() + b" ")
+    assert not set(before) & set(names(tmp_path))
+
+
+def test_other_starting_weights_in_the_same_file_change_the_name(patients: Path, tmp_path: Path) -> None:
+    from torch import save
+
+    from steelyard.networks.resnet18 import ResNet18
+
+    grid = {"network": [{"name": "unet_resnet18", "weights": str(tmp_path / "w.pth")}]}
+    found = []
+    for bias in (0.0, 1.0):
+        state = ResNet18(3).state_dict()
+        state["bn1.bias"] = state["bn1.bias"] * 0 + bias
+        save(state, tmp_path / "w.pth")
+        found.append(names(patients, grid=grid))
+    assert not set(found[0]) & set(found[1])
+
+
+def test_a_study_file_on_disk_names_every_run_and_organ(patients: Path, tmp_path: Path) -> None:
+    plan = make_plan(tiny_spec(patients, tmp_path))
+    write_plan(plan)
+    written = json.loads((tmp_path / "tiny" / "study.json").read_text())
+    assert [run["run"] for run in written["runs"]] == [run.name for run in plan.runs]
+    assert [organ["name"] for organ in written["label_set"]["organs"]] == [
+        "liver",
+        "right_kidney",
+        "left_kidney",
+        "spleen",
+    ]
+    assert written["spec"]["train"]["momentum"] == 0.9
+
+
+def test_few_patients_one_fold_one_seed_and_leaks_are_pointed_out(patients: Path) -> None:
+    text = " ".join(make_plan(tiny_spec(patients, Path("o"))).warnings)
+    assert "only 2 patients are tested" in text
+    assert "one fold" in text
+    assert "one seed" in text
+    leaking = make_plan(
+        tiny_spec(patients, Path("o"), folds={"by": "sequence"}, data={"sequences": ["t1_in", "t1_out"]})
+    )
+    assert leaking.warnings[0].startswith("folds are split by sequence: the same patient's anatomy")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"grid": {"loss": ["iou11", "iou11"]}}, "asks for the same run twice"),
+        ({"grid": {"loss": [{"name": "tversky", "alpha": 0.3}]}}, "loss 'tversky': got an unexpected keyword argument"),
+        ({"grid": {"loss": [{"name": "tversky", "fn_weight": -1}]}}, "fn_weight must be a finite number"),
+        ({"grid": {"loss": [{"name": "tversky", "fp_weight": [1, 2]}]}}, "fp_weight has 2 values for 5 classes"),
+        ({"grid": {"network": ["nowhere:Nothing"]}}, "nowhere"),
+        ({"folds": {"count": 9}}, "9 folds were wanted from 4 patients"),
+        ({"data": {"sequences": ["t3"]}}, "t3"),
+        ({"train": {"device": "cuda:7"}}, "torch sees no GPU here"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_built_is_refused_before_anything_runs(patients: Path, change: dict, said: str) -> None:
+    with pytest.raises(BadSpec) as caught:
+        make_plan(tiny_spec(patients, Path("o"), **change))
+    assert said in str(caught.value)
+    assert all("\n" not in line for line in caught.value.errors)
+
+
+def test_all_parts_that_cannot_be_built_are_named_at_once(patients: Path) -> None:
+    grid = {
+        "network": [{"name": "unet_resnet18", "depth": 3}, {"name": "fcn8s_vgg16", "pool": 1}],
+        "loss": [{"name": "iou11", "fp_weight": 2}],
+    }
+    with pytest.raises(BadSpec) as caught:
+        make_plan(tiny_spec(patients, Path("o"), grid=grid))
+    assert len(caught.value.errors) == 3
+
+
+def test_data_that_are_not_there_are_bad_data(tmp_path: Path) -> None:
+    with pytest.raises((BadData, BadSpec), match="absent"):
+        make_plan(tiny_spec(tmp_path / "absent", tmp_path))

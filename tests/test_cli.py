@@ -1,0 +1,199 @@
+"""The command line: quick to answer, one line per error, exit codes that a script may rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from damages import DAMAGES
+from phantoms import write_chaos_patient
+from steelyard.cli import main
+from steelyard.io.nifti import write_label_map
+from steelyard.labels import CHAOS_MR
+from steelyard.volume import Geometry, LabelMap
+from studies import tiny_study, write_patients, write_toml
+
+
+class Said:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def steelyard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Calls the command line in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["steelyard", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def test_help_answers_before_a_third_of_a_second() -> None:
+    quickest = 9.0
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([Path(sys.executable).with_name("steelyard"), "--help"], check=True, capture_output=True)
+        quickest = min(quickest, time.perf_counter() - started)
+    assert quickest < 0.3
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["ls", "losses"], ["ls", "networks"], ["run", "--help"]]
+)
+def test_help_and_lists_import_no_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = {['steelyard', *arguments]!r}\nfrom steelyard.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("kind", "some"),
+    [
+        ("losses", {"crossE", "cross_entropy", "iou11", "iou1505", "iou0515", "dice", "diceBK", "dice_ce", "tversky"}),
+        ("networks", {"unet_vgg16", "unet_matlab", "fcn8s_vgg16", "deeplabv3_resnet18", "deeplabv3plus_resnet18"}),
+        ("metrics", {"dice", "iou", "hd95_mm", "assd_mm", "mssd_mm", "ravd", "bf_score"}),
+        ("datasets", {"chaos", "nnunet", "phantom"}),
+    ],
+)
+def test_ls_lists_every_part_with_a_sentence(steelyard, kind: str, some: set[str]) -> None:
+    said = steelyard("ls", kind)
+    assert said.code == 0
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in said.out.splitlines())
+    assert some <= set(rows)
+    assert all(len(summary) > 10 for summary in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runn", "x.toml"], "runn"),
+        (["run"], "study"),
+        (["run", "absent.toml"], "no study file is at absent.toml"),
+        (["ls", "lozzes"], "lozzes"),
+        (["evaluate", "a.nii.gz", "b.nii.gz", "--convention", "mine"], "mine"),
+        (["data", "phantom", "x", "--patients", "0"], "patients"),
+        (["data", "phantom", "x", "--patients", "many"], "many"),
+        (["check", "x.toml", "--frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_usage_ends_in_one_line_and_exit_code_two(
+    steelyard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = steelyard(*arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_lists_the_runs_and_their_cost_and_writes_nothing(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    file = write_toml(tmp_path / "s.toml", tiny_study(root, tmp_path / "out"))
+    said = steelyard("check", file)
+    assert said.code == 0, said.err
+    assert "cross_entropy" in said.out
+    assert "iou0515" in said.out
+    assert re.search(r"2 runs, about \d+ s to go, \d+\.\d GiB of memory, 0\.0\d GiB on disk", said.out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_tells_all_errors_at_once(steelyard, tmp_path: Path) -> None:
+    study = tiny_study(tmp_path, tmp_path, train={"epoch": 1}, grid={"loss": ["iou"]})
+    said = steelyard("check", write_toml(tmp_path / "s.toml", study))
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 2
+    assert "Did you mean 'epochs'?" in said.err
+
+
+def test_data_check_describes_the_cases_as_table_and_json(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    said = steelyard("data", "check", root, "--json", tmp_path / "found.json")
+    assert said.code == 0, said.err
+    assert "12 cases read, 0 errors" in said.out
+    found = json.loads((tmp_path / "found.json").read_text())
+    organs = {organ["organ"]: organ for organ in found["cases"][0]["organs"]}
+    assert organs["liver"]["volume_ml"] == pytest.approx(192 * 3 * 2 * 1 / 1000)
+    assert (organs["spleen"]["slices_with"], organs["spleen"]["slices_without"]) == (2, 4)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
+def test_every_damage_ends_in_one_line_and_exit_code_three(steelyard, tmp_path: Path, damage) -> None:
+    for number in (12, 13):
+        write_chaos_patient(tmp_path / "data" / "Train_Sets" / "MR", number)
+    damage.damage(tmp_path / "data" / "Train_Sets" / "MR" / "13")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    said = steelyard("data", "check", tmp_path / "data")
+    assert said.code == 3
+    assert len(said.err.splitlines()) == 1
+    assert "13" in said.err
+    assert "Traceback" not in said.err + said.out
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_a_study_on_damaged_data_ends_in_one_line_before_training(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    next(root.glob("Train_Sets/MR/2/T1DUAL/Ground/*.png")).unlink()
+    said = steelyard("run", write_toml(tmp_path / "s.toml", tiny_study(root, tmp_path / "out")))
+    assert said.code == 3
+    assert len(said.err.splitlines()) == 1
+    assert "patient 2" in said.err
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_phantoms_are_written_and_pass_their_own_check(steelyard, tmp_path: Path) -> None:
+    assert steelyard("data", "phantom", tmp_path / "p", "--patients", 1, "--seed", 3).code == 0
+    said = steelyard("data", "check", tmp_path / "p")
+    assert said.code == 0, said.err
+    assert "3 cases read, 0 errors" in said.out
+    refused = steelyard("data", "phantom", tmp_path / "p")
+    assert refused.code in (2, 3)
+    assert len(refused.err.splitlines()) == 1
+
+
+def test_evaluate_shows_and_writes_the_scores(steelyard, tmp_path: Path) -> None:
+    labels = np.zeros((3, 6, 8), np.uint8)
+    labels[1, 1:5, 2:6] = 1  # 16 voxels
+    moved = np.roll(labels, 1, axis=2)  # 12 of them shared: IoU 12 / 20
+    geometry = Geometry((3, 6, 8), np.diag([3.0, 2.0, 1.0, 1.0]))
+    for name, array in (("reference", labels), ("prediction", moved)):
+        write_label_map(tmp_path / f"{name}.nii.gz", LabelMap(array, geometry, CHAOS_MR))
+    for suffix in ("csv", "parquet"):
+        out = tmp_path / f"scores.{suffix}"
+        said = steelyard("evaluate", tmp_path / "reference.nii.gz", tmp_path / "prediction.nii.gz", "--out", out)
+        assert said.code == 0, said.err
+        assert "0.600" in said.out
+        assert out.exists()
+    import polars as pl
+
+    frame = pl.read_csv(tmp_path / "scores.csv")
+    assert {"case_id", "patient_id", "organ", "metric", "value", "unit"} <= set(frame.columns)
+    value = frame.filter((pl.col("metric") == "iou") & pl.col("case_id").is_not_null())["value"][0]
+    assert value == pytest.approx(0.6)
+
+
+def test_evaluate_refuses_an_unknown_ending_before_it_works(steelyard, tmp_path: Path) -> None:
+    said = steelyard("evaluate", tmp_path, tmp_path, "--out", tmp_path / "scores.xlsx")
+    assert said.code in (2, 3)
+    assert len(said.err.splitlines()) == 1
