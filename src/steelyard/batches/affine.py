@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,7 +29,7 @@ class RandomAffine:
     def __call__(
         self,
         images: Float[Tensor, "batch channel row column"],
-        labels: Int[Tensor, "batch row column"],
+        labels: Integer[Tensor, "batch row column"],
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """The batch moved; images bilinear, labels nearest neighbour, the edge's value beyond the edge."""

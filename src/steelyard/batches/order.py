@@ -28,6 +28,8 @@ class Batches:
     """
 
     def __init__(self, slices: SliceSet, *, batch_size: int, seed: int, augmentation: Augmentation | None) -> None:
+        if len(slices) == 0:
+            raise ValueError("there is no slice to train on; give the fold at least one case.")
         self.slices = slices
         self.batch_size = min(batch_size, len(slices))
         self.seed = seed

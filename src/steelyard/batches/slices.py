@@ -30,7 +30,10 @@ class SliceSet:
 
 
 def stack_slices(cases: Sequence[PreparedCase], *, context: int, device: torch.device) -> SliceSet:
-    """Every slice of every case, in the order given. Each case must have labels."""
-    images = np.concatenate([with_context(case.images, context) for case in cases])
-    labels = np.concatenate([case.labels for case in cases if case.labels is not None])
+    """Every slice of every case, in the order given; a `ValueError` for a case without labels."""
+    labelled = [case.labels for case in cases if case.labels is not None]
+    if len(labelled) < len(cases):
+        names = ", ".join(case.case_id for case in cases if case.labels is None)
+        raise ValueError(f"case {names} has no labels; leave it out of the folds.")
+    images, labels = np.concatenate([with_context(case.images, context) for case in cases]), np.concatenate(labelled)
     return SliceSet(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))

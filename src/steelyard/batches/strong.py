@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,7 +33,7 @@ class StrongAugmentation:
     def __call__(
         self,
         images: Float[Tensor, "batch channel row column"],
-        labels: Int[Tensor, "batch row column"],
+        labels: Integer[Tensor, "batch row column"],
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """The batch bent and re-lit; labels move with the images and keep their values."""
