@@ -10,7 +10,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from steelyard import __version__
-from steelyard.errors import BadSpec, Interrupted, SteelyardError
+from steelyard.errors import BadSpec, Interrupted, RunsFailed, SteelyardError
 
 app = App(
     name="steelyard",
@@ -189,7 +189,11 @@ def _run(spec: Any) -> None:
     plan = make_plan(spec)
     for warning in plan.warnings:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)
-    run_study(plan, console=console)
+    try:
+        run_study(plan, console=console)
+    except RunsFailed:
+        _report(plan.folder)  # which marks them, beside the runs that are done
+        raise
     _report(plan.folder)
 
 

@@ -273,3 +273,14 @@ def test_the_command_line_runs_reports_and_resumes(patients: Path, tmp_path: Pat
     again = steelyard("run", file)
     assert again.returncode == 0
     assert re.search(r"run 1/1: \S+: done", again.stdout)
+
+
+def test_the_command_line_reports_a_failed_run_and_ends_with_one(patients: Path, tmp_path: Path) -> None:
+    networks = ["tiny_network:ExplodingNetwork", "tiny_network:TinyNetwork"]
+    grid = {"network": networks, "loss": ["iou11"]}
+    done = steelyard("run", write_toml(tmp_path / "s.toml", tiny_study(patients, tmp_path / "out", grid=grid)))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "1 of 2 runs failed" in done.stderr
+    page = (tmp_path / "out" / "tiny" / "report" / "index.html").read_text()
+    assert "the loss became nan" in page

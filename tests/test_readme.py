@@ -1,0 +1,76 @@
+"""What the README says works as it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from steelyard.study.spec import parse_spec
+from studies import steelyard, write_patients
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every `steelyard …` in code blocks and in the table of commands."""
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    cells = re.findall(r"^\| `(steelyard [^`]*)`", README, flags=re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines + cells if line.startswith("steelyard ")]
+
+
+def test_the_library_example_runs() -> None:
+    (example,) = blocks("python")
+    names: dict[str, torch.Tensor] = {}
+    exec(example, names)
+    assert 0 < names["loss"].item() < 1
+    assert names["logits"].grad is not None
+
+
+def test_the_study_example_is_a_valid_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEELYARD_DATA", "/somewhere")
+    (example,) = blocks("toml")
+    spec = parse_spec(tomllib.loads(example), source="README")
+    assert len(spec.grid.loss) == 3
+
+
+def test_the_commands_on_data_run_as_they_stand(tmp_path: Path) -> None:
+    root = write_patients(tmp_path)
+    told = [command for command in commands() if "$STEELYARD_DATA" in command or command[0] == "check"]
+    assert ["data", "check", "$STEELYARD_DATA"] in told
+    assert ["check", "studies/chaos-quick.toml"] in told
+    for command in told:
+        arguments = [str(root) if word == "$STEELYARD_DATA" else word for word in command]
+        if "STUDY.toml" not in arguments:
+            done = steelyard(
+                *(str(ROOT / a) if a.endswith(".toml") else a for a in arguments), STEELYARD_DATA=str(root)
+            )
+            assert done.returncode == 0, done.stderr
+
+
+def test_every_command_and_option_of_the_table_exists() -> None:
+    firsts = {command[0] for command in commands()}
+    assert {"demo", "data", "ls", "check", "run", "report", "evaluate"} == firsts
+    for command in commands():
+        words = [word.strip("[]") for word in command]
+        verb = words[:2] if words[0] == "data" else words[:1]
+        told = steelyard(*verb, "--help")
+        assert told.returncode == 0
+        for word in words:
+            if word.startswith("--"):
+                assert word in told.stdout, f"{command}: {word}"
+
+
+def test_every_file_that_it_links_to_is_there() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
