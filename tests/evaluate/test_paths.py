@@ -127,8 +127,8 @@ def test_class_indices_are_understood_only_where_they_cannot_be_source_values(tm
     truth = save(tmp_path / "t.nii", voxels((1, 1, 1), value=126))
     mine = save(tmp_path / "m.nii", voxels((1, 1, 1), value=2))
     assert scores(evaluate_paths(truth, mine, labels=CHAOS_MR))["m", "right_kidney", "dice"] == 1
-    mixed = parse_labels("spleen=3,liver=126")
-    save(tmp_path / "m.nii", voxels((1, 1, 1), value=1) + voxels((1, 1, 2), value=3))
+    mixed = parse_labels("spleen=2,liver=126")
+    save(tmp_path / "m.nii", voxels((1, 1, 1), value=1) + voxels((1, 1, 2), value=2))
     assert "holds 1 where" in line_of(BadData, lambda: evaluate_paths(truth, mine, labels=mixed))
 
 
@@ -177,16 +177,23 @@ def test_png_masks_take_their_millimetres_from_the_series_and_their_organs_from_
     assert 0.5 < found["shifted", "liver", "dice"] < 1
 
 
-def test_masks_follow_their_own_slice_by_name_or_else_by_order(patient, shifted):
-    """Out-phase images have other names; renaming all masks keeps their order and so their scores."""
+def test_mask_k_belongs_to_image_k_by_name_and_numbers_count_as_numbers(patient, shifted):
+    """Out-phase images have other names than the masks; masks 8, 9, 10, … 13 stay in that order."""
     in_phase, out_phase = (patient / "DICOM_anon" / phase for phase in ("InPhase", "OutPhase"))
-    by_name = scores(evaluate_paths(patient / "Ground", shifted, dicom=in_phase))
-    assert scores(evaluate_paths(patient / "Ground", shifted, dicom=out_phase)) == by_name
-    one, other = sorted(shifted.iterdir())[2:4]
-    swapped = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(swapped)
-    assert scores(evaluate_paths(patient / "Ground", shifted, dicom=in_phase)) != by_name
+    wanted = scores(evaluate_paths(patient / "Ground", shifted, dicom=in_phase))
+    assert scores(evaluate_paths(patient / "Ground", shifted, dicom=out_phase)) == wanted
+    for number, file in enumerate(sorted(shifted.iterdir()), start=8):
+        file.rename(shifted / f"mask {number}.png")
+    assert scores(evaluate_paths(patient / "Ground", shifted, dicom=in_phase)) == wanted
+    (shifted / "mask 8.png").rename(shifted / "mask 14.png")
+    assert scores(evaluate_paths(patient / "Ground", shifted, dicom=in_phase)) != wanted
+
+
+def test_one_stray_name_among_masks_named_like_their_images_is_refused(patient, shifted):
+    first = sorted(shifted.iterdir())[0]
+    first.rename(shifted / "stray.png")
+    series = patient / "DICOM_anon" / "InPhase"
+    assert "the mask stray has no image" in line_of(BadData, lambda: evaluate_paths(shifted, shifted, dicom=series))
 
 
 def test_other_grey_values_become_labels(patient, shifted):

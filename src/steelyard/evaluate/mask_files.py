@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class PngMasks:
         return found
 
     def read(self, label_set: LabelSet) -> LabelMap:
-        """The label map on the series' grid: masks follow the slice of their name, or of their place in the order."""
+        """The label map on the series' grid: mask k by name belongs to the k-th image by name."""
         try:
             labels = read_masks(self._in_slice_order(), label_set)
         except BadData as error:
@@ -96,10 +97,11 @@ class PngMasks:
         masks, images = png_files(self.folder), self.series.files
         if len(masks) != len(images):
             raise BadData(f"{len(masks)} masks but {len(images)} images in the DICOM series. Name the right series.")
-        by_stem = {mask.stem: mask for mask in masks}
-        if by_stem.keys() == {image.stem for image in images}:
-            return [by_stem[image.stem] for image in images]
-        mask_of = dict(zip(sorted(images), masks, strict=True))
+        stems = {mask.stem for mask in masks}, {image.stem for image in images}
+        if stems[0] & stems[1] and stems[0] != stems[1]:
+            stray = min(stems[0] - stems[1])
+            raise BadData(f"the mask {stray} has no image of its name, though others have. Extract the masks again.")
+        mask_of = dict(zip(sorted(images, key=_natural), sorted(masks, key=_natural), strict=True))
         return [mask_of[image] for image in images]
 
 
@@ -116,3 +118,8 @@ def nifti_files(folder: Path) -> list[Path]:
 def without_suffix(file: Path) -> str:
     """`patient.01.nii.gz` → `patient.01`."""
     return file.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """Sorts `_9` before `_10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
