@@ -201,6 +201,7 @@ DAMAGES = (
     Damage("swapped phases without protocol names", "t1_in", "2.302", swap_nameless_phases),
     Damage("one image of the other echo", "t1_in", IN_IMAGE, copy(f"{OUT}/{OUT_IMAGE}", f"{IN}/{IN_IMAGE}")),
     Damage("out-phase folder missing", "t1_out", "OutPhase", remove(OUT)),
+    Damage("one image with another echo time", "t1_in", IN_IMAGE, tag(IN, IN_IMAGE, EchoTime="2.302")),
     Damage("echo time missing", "t1_in", IN_IMAGE, tag(IN, IN_IMAGE, EchoTime=...)),
     Damage("duplicated slice", "t2_spir", "same place", copy(f"{T2}/IMG-0002-00004.dcm", f"{T2}/{IMAGE}")),
     Damage("uneven spacing", "t2_spir", IMAGE, tag(T2, IMAGE, ImagePositionPatient=[-10, -20, -21.0])),

@@ -176,3 +176,10 @@ def test_the_real_patients_have_no_error_and_three_known_slips_of_the_pen(chaos_
     present = {case.patient_id for case in findings.cases}
     assert by_case == {key: message for key, message in known.items() if key[0] in present}
     assert len(findings.cases) == 3 * len(present)
+    slices = {
+        name: [case.shape[0] for case in findings.cases if case.sequence == name] for name in ("t1_in", "t2_spir")
+    }
+    assert (min(slices["t1_in"]), max(slices["t1_in"])) == (26, 50)
+    assert (min(slices["t2_spir"]), max(slices["t2_spir"])) == (26, 39)
+    assert all(5.499 <= case.spacing_mm[0] <= 9.001 and 1.359 <= case.spacing_mm[1] <= 2.032 for case in findings.cases)
+    assert all(organ.volume_ml > 100 for case in findings.cases for organ in case.organs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -148,9 +150,9 @@ def test_four_dimensions_are_refused_unless_the_last_is_one(tmp_path: Path):
 
 
 def lying_header(path: Path) -> None:
-    """A header that promises 32767³ voxels in a file of a few bytes."""
+    """A header that promises 400³ voxels where there are 24 thousand."""
     raw = bytearray(gzip.decompress(path.read_bytes()))
-    raw[42:48] = np.array([32767] * 3, "<i2").tobytes()
+    raw[42:48] = np.array([400] * 3, "<i2").tobytes()
     path.write_bytes(gzip.compress(bytes(raw)))
 
 
@@ -188,6 +190,17 @@ def test_a_damaged_file_ends_in_one_line_that_names_it(damage: str, tmp_path: Pa
     assert capfd.readouterr().err == ""
 
 
+def test_a_header_that_promises_too_much_takes_no_memory(tmp_path: Path):
+    save(tmp_path / "case.nii.gz", np.random.default_rng(1).integers(0, 5, (20, 30, 40)).astype(np.uint8))
+    lying_header(tmp_path / "case.nii.gz")
+    tracemalloc.start()
+    with pytest.raises(BadData, match="truncated or damaged"):
+        read_volume(tmp_path / "case.nii.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6  # bytes, of 64e6 promised
+
+
 def test_a_place_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadData, match="cannot be written"):
@@ -197,11 +210,14 @@ def test_a_place_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_an_interruption_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def half_saved(image: nib.Nifti1Image, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     write_label_map(tmp_path / "case.nii.gz", label_map())
     before = (tmp_path / "case.nii.gz").read_bytes()
-    monkeypatch.setattr(nib, "save", lambda image, path: Path("/dev/full").write_bytes(b"x"))
+    monkeypatch.setattr(nib, "save", half_saved)
     with pytest.raises(Interrupted, match="no space left"):
         write_label_map(tmp_path / "case.nii.gz", label_map())
     assert (tmp_path / "case.nii.gz").read_bytes() == before
