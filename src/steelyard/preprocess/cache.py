@@ -17,7 +17,7 @@ from steelyard.preprocess.resize import PlaneMap, crop_or_pad, resample
 from steelyard.runstore import write_atomically
 from steelyard.volume import Case
 
-CACHE_VERSION = 1  # raise when the arithmetic of this package changes
+CACHE_VERSION = 2  # raise when the arithmetic of this package changes
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class PreparedCase:
 def prepare(case: Case, preprocessing: Preprocessing) -> PreparedCase:
     """Normalise each channel by its body, then resample, or crop and pad. Context is added by `with_context`."""
     intensities = case.image.intensities
+    if not np.isfinite(intensities).all():
+        raise BadData(f"case {case.case_id}: finite intensities were wanted; some are NaN or infinite. Mend the image.")
     channels = intensities[None] if intensities.ndim == 3 else intensities
     body = body_mask(channels[0])
     native_shape = (case.image.geometry.shape[1], case.image.geometry.shape[2])
@@ -95,7 +97,7 @@ def prepare_cached(
     if path.exists():
         try:
             return _load(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged cache file is worth nothing: make it again
     prepared = prepare(read(), preprocessing)
     write_atomically(path, lambda temporary: _save(temporary, prepared))
@@ -108,6 +110,7 @@ def _save(path: Path, prepared: PreparedCase) -> None:
         "patient_id": prepared.patient_id,
         "sequence": prepared.sequence,
         "plane": asdict(prepared.plane),
+        "labelled": prepared.labels is not None,
     }
     arrays = {"images": prepared.images} | ({} if prepared.labels is None else {"labels": prepared.labels})
     with path.open("wb") as file:
@@ -115,16 +118,9 @@ def _save(path: Path, prepared: PreparedCase) -> None:
 
 
 def _load(path: Path) -> PreparedCase:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         plane = about.pop("plane")
         plane = PlaneMap(tuple(plane["native_shape"]), plane["size"], tuple(plane["scale"]), tuple(plane["offset"]))
-        labels = stored.get("labels")
+        labels = stored["labels"] if about.pop("labelled") else None
         return PreparedCase(**about, images=stored["images"], labels=labels, plane=plane)
-
-
-def need_reference(case: Case) -> Case:
-    """The case, if it has an expert's labels; training and scoring cannot do without."""
-    if case.reference is None:
-        raise BadData(f"case {case.case_id}: a reference is needed to train or score, and there is none. Leave it out.")
-    return case

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-CLIP_PERCENTILES = (0.5, 99.5)  # of the body: vessels, metal and folding artefacts must not set the scale
+CLIP_PERCENTILES = (0.5, 99.5)  # vessels, metal and folding artefacts must not set the scale
 
 
 def body_mask(intensities: np.ndarray) -> np.ndarray:
     """Where the patient is: voxels above the volume's mean, holes filled per slice, the largest piece kept.
 
-    Takes (slice, row, column), gives a boolean array of that shape. A constant volume is all body.
+    Takes (slice, row, column), gives a boolean array of that shape. The mean is that of the intensities clipped to
+    their 0.5th and 99.5th percentile, so that a few wild voxels cannot hide the patient. A constant volume is all body.
     """
-    above = intensities > intensities.mean()
+    above = intensities > np.clip(intensities, *np.percentile(intensities, CLIP_PERCENTILES)).mean()
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in above])
     pieces, count = ndimage.label(filled)
     if count == 0:
@@ -29,7 +30,7 @@ def normalise(intensities: np.ndarray, body: np.ndarray) -> np.ndarray:
     Both arrays are (slice, row, column); the result is float32. A constant body comes out as 0.
     """
     low, high = np.percentile(intensities[body], CLIP_PERCENTILES)
-    clipped = np.clip(intensities.astype(np.float32), low, high)
+    clipped = np.clip(intensities.astype(np.float32), float(low), float(high))  # Python's floats keep the type
     inside = clipped[body]
     spread = float(inside.std())
     return (clipped - float(inside.mean())) / (spread if spread > 0 else 1.0)

@@ -94,7 +94,7 @@ def _interpolation(positions: np.ndarray, count: int, width: float) -> np.ndarra
 
     Each row sums to 1 well inside, and to less where the triangle reaches beyond the samples.
     """
-    reach = int(np.ceil(width)) + 1
+    reach = 2 * int(np.ceil(width))  # whatever a triangle that touches a sample may touch beyond it
     sources = np.arange(-reach, count + reach)
     weights = np.maximum(0.0, 1 - np.abs(positions[:, None] - sources) / width)
     total = weights.sum(1, keepdims=True)
