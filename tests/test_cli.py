@@ -15,9 +15,9 @@ import pytest
 from damages import DAMAGES
 from phantoms import write_chaos_patient
 from steelyard.cli import main
-from steelyard.io.nifti import write_label_map
+from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import CHAOS_MR
-from steelyard.volume import Geometry, LabelMap
+from steelyard.volume import Geometry, LabelMap, Volume
 from studies import tiny_study, write_patients, write_toml
 
 
@@ -193,7 +193,42 @@ def test_evaluate_shows_and_writes_the_scores(steelyard, tmp_path: Path) -> None
     assert value == pytest.approx(0.6)
 
 
+def test_evaluate_takes_names_for_the_values_of_other_tools(steelyard, tmp_path: Path) -> None:
+    labels = np.zeros((2, 4, 4), np.uint8)
+    labels[:, 1:3, 1:3] = 3
+    volume = Volume(labels, Geometry((2, 4, 4), np.diag([3.0, 2.0, 1.0, 1.0])))
+    write_volume(tmp_path / "a.nii.gz", volume)
+    said = steelyard("evaluate", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "--labels", "spleen=3")
+    assert said.code == 0, said.err
+    assert "spleen" in said.out
+    wrong = steelyard("evaluate", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "--labels", "spleen")
+    assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
+
+
 def test_evaluate_refuses_an_unknown_ending_before_it_works(steelyard, tmp_path: Path) -> None:
     said = steelyard("evaluate", tmp_path, tmp_path, "--out", tmp_path / "scores.xlsx")
-    assert said.code in (2, 3)
+    assert said.code == 2
+    assert said.err == f"scores are written as .csv or .parquet; came {tmp_path / 'scores.xlsx'}. Change the ending.\n"
+
+
+def test_a_place_that_cannot_be_written_ends_in_one_line(steelyard, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    root = write_patients(tmp_path / "data")
+    study = write_toml(tmp_path / "s.toml", tiny_study(root, tmp_path / "file"))
+    said = steelyard("run", study)
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
+    assert "cannot be used" in said.err
+
+
+def test_a_defect_of_our_own_ends_in_one_line_too(steelyard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEELYARD_DATA", "/somewhere")
+
+    def broken(*_: object) -> None:
+        raise KeyError("an\ninner secret")
+
+    monkeypatch.setattr("steelyard.cli._report", broken)
+    said = steelyard("report", Path(__file__).parents[1] / "studies" / "chaos-quick.toml")
+    assert said.code == 1
+    assert said.err.startswith("a defect of Steelyard itself, please report it: KeyError")
     assert len(said.err.splitlines()) == 1

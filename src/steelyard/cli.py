@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from steelyard import __version__
 from steelyard.errors import BadSpec, Interrupted, RunsFailed, SteelyardError
+from steelyard.runstore import DISK_FULL, disk_full
 
 app = App(
     name="steelyard",
@@ -90,6 +91,7 @@ def evaluate(
     *,
     dicom: Path | None = None,
     convention: Literal["matlab", "chaos", "all"] = "all",
+    labels: str | None = None,
     out: Path | None = None,
 ) -> None:
     """Score predictions against references: NIfTI files, folders of equal names, or folders of PNG masks.
@@ -104,12 +106,25 @@ def evaluate(
         The DICOM series that PNG masks belong to: gives them their place in millimetres.
     convention
         Whose definitions: MATLAB's, the CHAOS challenge's, or all.
+    labels
+        Which value is which organ, as liver=63,spleen=252; without it, CHAOS grey values are known by themselves and
+        other values are named label_1, label_2, …
     out
         Also write every score to this file, .csv or .parquet.
     """
-    from steelyard.evaluate import evaluate_paths, score_table, scores_frame, write_scores
+    from steelyard.evaluate import (
+        check_ending,
+        evaluate_paths,
+        parse_labels,
+        score_table,
+        scores_frame,
+        write_scores,
+    )
 
-    evaluations = evaluate_paths(reference, prediction, dicom=dicom, convention=convention)
+    if out is not None:
+        check_ending(out)
+    label_set = None if labels is None else parse_labels(labels)
+    evaluations = evaluate_paths(reference, prediction, dicom=dicom, convention=convention, labels=label_set)
     _console().print(score_table(evaluations))
     if out is not None:
         write_scores(out, scores_frame(evaluations))
@@ -213,17 +228,27 @@ def _console() -> Any:
 def main() -> None:
     """Entry point: every error is one line (several for a study file), every exit code is one of 0 to 4."""
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         _leave(BadSpec(" ".join(str(error).split())))
     except SteelyardError as error:
         _leave(error)
     except KeyboardInterrupt:
         _leave(Interrupted("interrupted"))
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            _leave(disk_full(error, error.filename or "the output"))
+        _leave(
+            BadSpec(f"{error.filename or 'a file'} cannot be used: {error.strerror}. Check the path and its rights.")
+        )
+    except Exception as error:
+        if sys.flags.dev_mode:  # python -X dev: for those who mend it
+            raise
+        _leave(SteelyardError(f"a defect of Steelyard itself, please report it: {type(error).__name__}: {error}"))
 
 
 def _leave(error: SteelyardError) -> None:
-    text = str(error)
+    text = "\n".join(error.errors) if isinstance(error, BadSpec) else " ".join(str(error).split())
     if isinstance(error, Interrupted) and "same command" not in text:
         text += "; the same command goes on from the last saved state"
     print(text, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -10,13 +11,15 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import Interrupted
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SCHEMA_VERSION = 1  # of study.json and run.json
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -125,7 +128,7 @@ class RunFolder:
             yield True
 
 
-def disk_full(error: OSError, where: Path) -> Interrupted:
+def disk_full(error: OSError, where: Path | str) -> Interrupted:
     """The line for a full disk: nothing half-written, and what to do."""
     return Interrupted(
         f"no space left for {where}: {os.strerror(error.errno or 0)}. Free some and run the same command again."

@@ -113,6 +113,20 @@ def test_losses_start_from_equal_weights_and_see_equal_batches(patients: Path, t
         np.testing.assert_array_equal(values, second[name])
 
 
+def test_phases_and_neighbours_become_channels_and_everything_optional_runs(patients: Path, tmp_path: Path) -> None:
+    spec = tiny_spec(
+        patients,
+        tmp_path,
+        data={"sequences": ["t1_in+t1_out"]},
+        preprocess={"size": 32, "spacing_mm": 1.25, "context": 1},
+        train={"augment": "strong", "optimiser": "adamw", "precision": "bf16"},
+        grid={"loss": [{"name": "tversky", "absent": "penalise", "scope": "slice", "background": False}]},
+    )
+    (run,) = runs_of(run_study(make_plan(spec), console=quiet()))
+    assert load_file(run.weights)["0.weight"].shape == (4, 2 * 3, 3, 3)
+    assert set(pl.read_parquet(run.scores)["sequence"].drop_nulls()) == {"t1_in+t1_out"}
+
+
 def test_the_losses_make_different_networks(study: Path) -> None:
     first, second = (load_file(run.weights) for run in runs_of(study))
     assert any((values != second[name]).any() for name, values in first.items())

@@ -3,12 +3,13 @@
 from steelyard.evaluate.case import CaseEvaluation, ConventionChoice, evaluate_case, pool
 from steelyard.evaluate.label_sets import parse_labels
 from steelyard.evaluate.paths import evaluate_paths
-from steelyard.evaluate.score_file import scores_frame, write_scores
+from steelyard.evaluate.score_file import check_ending, scores_frame, write_scores
 from steelyard.evaluate.screen import score_table
 
 __all__ = [
     "CaseEvaluation",
     "ConventionChoice",
+    "check_ending",
     "evaluate_case",
     "evaluate_paths",
     "parse_labels",

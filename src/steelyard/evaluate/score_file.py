@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate.case import CaseEvaluation, pool
-from steelyard.runstore import disk_full, write_atomically
+from steelyard.runstore import DISK_FULL, disk_full, write_bytes, write_parquet
 from steelyard.scores import Score, to_frame
 
 COLUMNS = ("case_id", "patient_id", "organ", "metric", "convention", "value", "unit", "status")
+ENDINGS = (".csv", ".parquet")
 
 
 def scores_frame(evaluations: Sequence[CaseEvaluation]) -> pl.DataFrame:
@@ -31,19 +31,27 @@ def all_scores(evaluations: Sequence[CaseEvaluation]) -> list[Score]:
     return scores + (list(pool(evaluations)) if len(evaluations) > 1 else [])
 
 
+def check_ending(path: Path) -> None:
+    """`BadSpec` unless scores can be written under that name: ask before the work, not after."""
+    if path.suffix.lower() not in ENDINGS:
+        raise BadSpec(f"scores are written as .csv or .parquet; came {path}. Change the ending.")
+
+
 def write_scores(path: Path, frame: pl.DataFrame) -> None:
     """The table as `.csv` (undefined values are empty) or `.parquet`, whole or not at all. Makes missing folders.
 
     Raises:
         BadSpec: another ending.
         BadData: a place that cannot be written.
+        Interrupted: the disk is full.
     """
-    writers: dict[str, Callable[[Path], object]] = {".csv": frame.write_csv, ".parquet": frame.write_parquet}
-    if path.suffix.lower() not in writers:
-        raise BadSpec(f"scores are written as .csv or .parquet; came {path}. Change the ending.")
+    check_ending(path)
     try:
-        write_atomically(path, writers[path.suffix.lower()])
+        if path.suffix.lower() == ".csv":
+            write_bytes(path, frame.write_csv().encode())
+        else:
+            write_parquet(path, frame)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in DISK_FULL:
             raise disk_full(error, path) from None
         raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ from steelyard.labels import LabelSet
 from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
 from steelyard.preprocess.cache import PreparedCase, prepare_cached
-from steelyard.runstore import SCHEMA_VERSION, RunFolder, disk_full, write_json, write_parquet
+from steelyard.runstore import DISK_FULL, SCHEMA_VERSION, RunFolder, disk_full, write_json, write_parquet
 from steelyard.scores import to_frame
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.manifest import manifest
@@ -69,7 +68,7 @@ def run_study(plan: Plan, *, console: Console) -> Path:
                         console.print(f"{title}: failed: {reason}", highlight=False)
                         failed.append(run.name)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise disk_full(error, plan.folder) from error
         raise
     if failed:
