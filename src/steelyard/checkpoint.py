@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,20 @@ def load_state(path: Path) -> TrainingState | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch itself reads changed numbers without a word
+                raise zipfile.BadZipFile(damaged)
         return TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise BadData(
             f"a training state was wanted in {path}, but it cannot be read. Delete it to start anew."
         ) from error
@@ -60,11 +73,24 @@ def save_weights(path: Path, network: nn.Module) -> None:
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Fill the network from a safetensors file; `BadData` when it is damaged or made for another network."""
+    """Fill the network from a safetensors file.
+
+    Raises:
+        BadData: the file is damaged or made for another network, which is then left as it was.
+    """
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        came = load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise BadData(
-            f"weights for this network were wanted in {path}; {reason} Use the run that made them."
+            f"weights were wanted in {path}, but it cannot be read ({reason}). Train the run again."
         ) from error
+    wanted = network.state_dict()
+    differ = [name for name in wanted | came if name not in wanted or name not in came]
+    differ += [name for name in wanted.keys() & came.keys() if wanted[name].shape != came[name].shape]
+    if differ:
+        raise BadData(
+            f"{path} holds the weights of another network: {len(differ)} tensors differ in name or shape, among them "
+            f"{min(differ)}. Build the network as the run that made the file did."
+        )
+    network.load_state_dict(came)
