@@ -92,11 +92,12 @@ def flip_one_bit(file: Path) -> None:
         lambda mr: flip_one_bit(mr / "2" / "T2SPIR/DICOM_anon/IMG-0002-00004.dcm"),
         lambda mr: flip_one_bit(mr / "2" / "T2SPIR/Ground/IMG-0002-00004.png"),
         lambda mr: (mr / "2").rename(mr / "3"),
+        lambda mr: (mr / "2/T2SPIR/Ground/IMG-0002-00005.png").rename(mr / "2/T2SPIR/Ground/IMG-0002-00006.png"),
         lambda mr: shutil.rmtree(mr / "13"),
         lambda mr: (mr / "2/T2SPIR/Ground/IMG-0002-00001.png").unlink(),
         lambda mr: write_chaos_patient(mr, 40),
     ],
-    ids=["image bit", "mask bit", "renumbered", "patient removed", "file removed", "patient added"],
+    ids=["image bit", "mask bit", "renumbered", "renamed", "patient removed", "file removed", "patient added"],
 )
 def test_any_change_changes_the_hash(change, root: Path):
     before = hashed(root, "t2_spir")
