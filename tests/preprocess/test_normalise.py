@@ -15,7 +15,7 @@ def patient() -> tuple[np.ndarray, np.ndarray]:
     body = np.broadcast_to(((rows - 24) / 18) ** 2 + ((columns - 30) / 22) ** 2 < 1, (4, 48, 64))
     image = np.where(body, random.normal(300, 40, body.shape), random.uniform(0, 20, body.shape))
     image[:, 20:26, 28:34] = 5  # gas in the bowel
-    image[1, 2:4, 60:62] = 500
+    image[0, 2:4, 60:62] = 500  # met before the body
     return image, body
 
 

@@ -68,11 +68,18 @@ def test_labels_take_the_same_way_as_images():
     assert plane.labels_to_network(labels).dtype == np.uint8
 
 
+def test_a_labels_nearest_pixel_is_taken_not_the_one_before_it():
+    """Network pixels lie at native rows 0.6, 2.1, 3.6 and columns 0.4, 1.2, 2."""
+    plane = PlaneMap((5, 3), 3, (1.5, 0.8), (0.6, 0.4))
+    labels = 10 * np.arange(5)[:, None] + np.arange(3)
+    assert plane.labels_to_network(labels[None]).tolist() == [[[10, 11, 12], [20, 21, 22], [40, 41, 42]]]
+
+
 # Resampling: rows 1.5 mm apart, columns 0.75 mm, to 2 mm; the body's box has its middle at row 31, column 60.
 SHAPE, SPACING = (60, 110), (1.5, 0.75)
 BODY = np.zeros((2, *SHAPE), bool)
 BODY[0, 11:52, 40:60] = True
-BODY[1, 20:30, 55:81] = True
+BODY[1, 20:30, 70:81] = True  # an arm apart from the trunk: the box counts, not the mean
 PLANE = resample(SHAPE, SPACING, BODY, size=41, spacing_mm=2.0)
 
 
