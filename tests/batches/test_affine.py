@@ -84,11 +84,11 @@ def test_a_turn_takes_a_point_where_trigonometry_says(at_the_end_of_its_range, r
 
 @pytest.mark.parametrize(("row", "column"), [(0, 15), (10, 0), (-6, 11)])
 def test_a_shear_takes_a_point_where_trigonometry_says(at_the_end_of_its_range, row: float, column: float):
-    """First columns slide by tan 30° of their row, then rows by tan 30° of their new column."""
+    """First columns slide by tan 20° of their row, then rows by tan 20° of their new column."""
     at_the_end_of_its_range()
-    new_column = column - tan(radians(30)) * row
-    expected = (row - tan(radians(30)) * new_column, new_column)
-    in_image, in_labels = moved_dot(only(shear_deg=30), row, column)
+    new_column = column - tan(radians(20)) * row
+    expected = (row - tan(radians(20)) * new_column, new_column)
+    in_image, in_labels = moved_dot(only(shear_deg=20), row, column)
     assert in_image == pytest.approx(expected, abs=0.05)
     assert in_labels == pytest.approx(expected, abs=0.2)
 
