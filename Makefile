@@ -11,8 +11,8 @@ DEV := $(VENV)/.dev
 demo: $(CORE)  ## train two losses on phantoms and write the report
 	$(BIN)/steelyard demo
 
-test: $(DEV)  ## the whole suite
-	$(BIN)/python -m pytest
+test: $(DEV)  ## the whole suite, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types layers test  ## all that CI runs
 
