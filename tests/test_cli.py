@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -127,6 +129,43 @@ def test_check_tells_all_errors_at_once(steelyard, tmp_path: Path) -> None:
     assert "Did you mean 'epochs'?" in said.err
 
 
+def test_check_says_which_training_cannot_work(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    study = tiny_study(root, tmp_path / "out", train={"learning_rate": 1e30})
+    said = steelyard("check", write_toml(tmp_path / "s.toml", study))
+    assert said.code == 2
+    assert re.search(r"cannot train on this machine: the loss became nan", said.err)
+    assert len(said.err.splitlines()) == 1
+
+
+def test_square_brackets_in_a_path_are_printed_as_they_are(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    out = tmp_path / "runs[a] [/b]"
+    said = steelyard("run", write_toml(tmp_path / "s.toml", tiny_study(root, out, grid={"loss": ["dice"]})))
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == f"report: {out / 'tiny' / 'report' / 'index.html'}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("closed", ["data", "data/Train_Sets", "data/Train_Sets/MR/13"])
+def test_a_folder_that_may_not_be_entered_is_bad_data(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others as they are
+        root = Path(folder)
+        root.chmod(0o755)
+        for number in (12, 13):
+            write_chaos_patient(root / "data" / "Train_Sets" / "MR", number)
+        (root / closed).chmod(0o000)
+        code = (
+            "import os, sys, steelyard.datasets.chaos, steelyard.report.data_check\n"
+            "from steelyard.cli import main\n"
+            f"os.setuid(65534); sys.argv = ['steelyard', 'data', 'check', {str(root / 'data')!r}]\n"
+            "main()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_data_check_describes_the_cases_as_table_and_json(steelyard, tmp_path: Path) -> None:
     root = write_patients(tmp_path / "data")
     said = steelyard("data", "check", root, "--json", tmp_path / "found.json")
@@ -134,6 +173,7 @@ def test_data_check_describes_the_cases_as_table_and_json(steelyard, tmp_path: P
     assert "12 cases read, 0 errors" in said.out
     found = json.loads((tmp_path / "found.json").read_text())
     organs = {organ["organ"]: organ for organ in found["cases"][0]["organs"]}
+    assert organs["liver"]["voxels"] == 192
     assert organs["liver"]["volume_ml"] == pytest.approx(192 * 3 * 2 * 1 / 1000)
     assert (organs["spleen"]["slices_with"], organs["spleen"]["slices_without"]) == (2, 4)
 
@@ -216,7 +256,7 @@ def test_a_place_that_cannot_be_written_ends_in_one_line(steelyard, tmp_path: Pa
     root = write_patients(tmp_path / "data")
     study = write_toml(tmp_path / "s.toml", tiny_study(root, tmp_path / "file"))
     said = steelyard("run", study)
-    assert said.code == 2
+    assert said.code == 3
     assert len(said.err.splitlines()) == 1
     assert "cannot be used" in said.err
 

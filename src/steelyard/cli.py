@@ -10,7 +10,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from steelyard import __version__
-from steelyard.errors import BadSpec, Interrupted, RunsFailed, SteelyardError
+from steelyard.errors import BadData, BadSpec, Interrupted, RunsFailed, SteelyardError
 from steelyard.runstore import DISK_FULL, disk_full
 
 app = App(
@@ -55,7 +55,9 @@ def run(study: Path) -> None:
 
 @app.command
 def check(study: Path) -> None:
-    """Say what a study would do, or everything that is wrong with it: runs, time, memory and disk. Writes nothing.
+    """Say what a study would do, or everything that is wrong with it: runs, time, memory and disk.
+
+    Nothing is trained, and nothing written but phantoms that the study asks for and weights that it fetches.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ def _report(folder: Path) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    return Console(markup=False, emoji=False)
 
 
 def main() -> None:
@@ -239,7 +241,7 @@ def main() -> None:
         if error.errno in DISK_FULL:
             _leave(disk_full(error, error.filename or "the output"))
         _leave(
-            BadSpec(f"{error.filename or 'a file'} cannot be used: {error.strerror}. Check the path and its rights.")
+            BadData(f"{error.filename or 'a file'} cannot be used: {error.strerror}. Check the path and its rights.")
         )
     except Exception as error:
         if sys.flags.dev_mode:  # python -X dev: for those who mend it

@@ -57,7 +57,13 @@ def test_a_fingerprint_survives_json():
     labels = np.ones(GRID.shape, np.uint8)
     plain = json.loads(json.dumps(fingerprint_case(case(np.zeros(GRID.shape), labels)).as_json()))
     assert plain["spacing_mm"] == [3, 2, 1]
-    assert plain["organs"][0] == {"organ": "liver", "volume_ml": 6.0, "slices_with": 4, "slices_without": 0}
+    assert plain["organs"][0] == {
+        "organ": "liver",
+        "voxels": 1000,
+        "volume_ml": 6.0,
+        "slices_with": 4,
+        "slices_without": 0,
+    }
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_rows_fit_their_columns_and_json_holds_the_same(mr: Path):
     rows = case_rows(findings)
     assert all(len(row) == len(CASE_COLUMNS) for row in rows)
     assert rows[0][:3] == ("mr-02_t1_in", "6 × 24 × 20", "3 × 2 × 1")
-    assert "liver 1.2 (4)" in rows[0][4]
+    assert "liver 192, 1.2 (4)" in rows[0][4]
     plain = json.loads(json.dumps(findings.as_json()))
     assert [p["severity"] for p in plain["problems"]] == ["warning", "warning"]
     assert len(plain["cases"]) == 6

@@ -126,7 +126,7 @@ def test_labels_name_the_values_in_the_files(tmp_path):
 def test_class_indices_are_understood_only_where_they_cannot_be_source_values(tmp_path):
     truth = save(tmp_path / "t.nii", voxels((1, 1, 1), value=126))
     mine = save(tmp_path / "m.nii", voxels((1, 1, 1), value=2))
-    assert scores(evaluate_paths(truth, mine, labels=CHAOS_MR))["m", "right_kidney", "dice"] == 1
+    assert scores(evaluate_paths(truth, mine))["m", "right_kidney", "dice"] == 1
     mixed = parse_labels("spleen=2,liver=126")
     save(tmp_path / "m.nii", voxels((1, 1, 1), value=1) + voxels((1, 1, 2), value=2))
     assert "holds 1 where" in line_of(BadData, lambda: evaluate_paths(truth, mine, labels=mixed))
@@ -252,3 +252,40 @@ def test_chaos_patient_1_has_the_published_voxel_counts():
         pytest.skip("STEELYARD_DATA names no folder with Train_Sets/MR/1")
     [case] = evaluate_paths(folder / "Ground", folder / "Ground", dicom=folder / "DICOM_anon" / "InPhase")
     assert case.counts.tp.tolist()[1:] == [75411, 10076, 10320, 6149]
+
+
+def write_values(path: Path, *values: int) -> Path:
+    """A NIfTI file with one block of four voxels per value."""
+    voxels = np.zeros((2, 4, 8), np.int16)
+    for k, value in enumerate(values):
+        voxels[:, :, 2 * k] = value
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 2.0, 3.0, 1.0])), path)
+    return path
+
+
+def dice_of(evaluations) -> dict[str, float | None]:
+    return {score.organ: score.value for score in evaluations[0].scores if score.metric == "dice"}
+
+
+def test_chaos_values_in_nifti_are_its_organs_and_indices_beside_them_too(tmp_path: Path) -> None:
+    greys = write_values(tmp_path / "greys.nii.gz", 63, 126)
+    indices = write_values(tmp_path / "indices.nii.gz", 1, 2)
+    for prediction in (greys, indices):
+        found = dice_of(evaluate_paths(greys, prediction))
+        assert (found["liver"], found["right_kidney"]) == (1, 1)
+
+
+def test_masks_without_a_common_value_are_refused_and_not_scored_as_lost(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"no value in common \(5, 7 and 1\)"):
+        evaluate_paths(write_values(tmp_path / "a.nii.gz", 5, 7), write_values(tmp_path / "b.nii.gz", 1))
+
+
+def test_binary_masks_of_one_and_of_255_are_one_organ(tmp_path: Path) -> None:
+    found = dice_of(evaluate_paths(write_values(tmp_path / "a.nii.gz", 255), write_values(tmp_path / "b.nii.gz", 1)))
+    assert found == {"label_255": 1}
+
+
+def test_values_that_were_named_are_not_taken_for_indices(tmp_path: Path) -> None:
+    greys, indices = write_values(tmp_path / "a.nii.gz", 63, 252), write_values(tmp_path / "b.nii.gz", 1, 2)
+    with pytest.raises(BadData, match=r"b\.nii\.gz holds 1, 2"):
+        evaluate_paths(greys, indices, labels=parse_labels("liver=63,spleen=252"))

@@ -262,3 +262,9 @@ def test_probabilities_are_not_logits_and_constant_offsets_change_nothing():
         float(IoULoss(fp_weight=0.5, fn_weight=1.5)(LOGITS, TARGET)), rel=1e-12
     )
     assert torch.allclose(LOGITS.softmax(1), PROBABILITIES)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_background_that_is_no_truth_value_is_refused():
+    with pytest.raises(ValueError, match="background must be true or false; came 'false'"):
+        IoULoss(background="false")

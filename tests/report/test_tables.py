@@ -206,8 +206,8 @@ def test_losing_an_organ_wins_no_precision_prize(tmp_path):
 
 def test_missed_organs_are_counted_in_cases(tmp_path):
     table = metric_table(only(tmp_path, with_metrics("first")))
-    assert shown(table, "liver", "cases whose organ was missed") == ["1"]
-    assert shown(table, "liver", "cases with an invented organ") == ["0"]
+    assert shown(table, "liver", "predictions that miss the organ") == ["1"]
+    assert shown(table, "liver", "predictions that invent the organ") == ["0"]
 
 
 def test_a_metric_that_the_report_does_not_know_is_still_listed(tmp_path):

@@ -98,8 +98,9 @@ def _write_run(folder: Path, run: WrittenRun) -> None:
     own.mkdir()
     scores = [iou_score(v, organ, case) for case, values in run.cases.items() for organ, v in values.items()]
     scores += [iou_score(value, organ) for organ, value in run.pooled.items()]
-    to_frame([*scores, *run.others]).write_parquet(own / "scores.parquet")
     tp, fp, fn = run.background
+    scores.append(iou_score(tp / (tp + fp + fn), "background"))
+    to_frame([*scores, *run.others]).write_parquet(own / "scores.parquet")
     counts = [("background", 0, tp, fp, fn, 50), ("liver", 1, 7, 1, 2, 90)]
     pl.DataFrame(
         [
@@ -120,7 +121,7 @@ def _write_run(folder: Path, run: WrittenRun) -> None:
         orient="row",
     ).write_parquet(own / "history.parquet")
     patients = sorted({case.split("_")[0] for case in run.cases})
-    manifest = {"commit": "c0ffee", "seconds": 60.0, "split": {"train": ["p9"], "test": patients}}
+    manifest = {"commit": "c0ffee", "training_seconds": 60.0, "split": {"train": ["p9"], "test": patients}}
     record = {"schema": 1, **_identity(run), "spec": {"data": {"root": "/home/someone/data"}}, "manifest": manifest}
     (own / "run.json").write_text(json.dumps(record))
     if run.state == "done":

@@ -123,6 +123,9 @@ def test_few_patients_one_fold_one_seed_and_leaks_are_pointed_out(patients: Path
         ({"grid": {"loss": [{"name": "tversky", "fn_weight": -1}]}}, "fn_weight must be a finite number"),
         ({"grid": {"loss": [{"name": "tversky", "fp_weight": [1, 2]}]}}, "fp_weight has 2 values for 5 classes"),
         ({"grid": {"network": ["nowhere:Nothing"]}}, "nowhere"),
+        ({"data": {"sequences": ["t1_in", "t1_in+t1_out"]}}, "equally many channels; came t1_in 1, t1_in+t1_out 2"),
+        ({"grid": {"network": [{"name": "fcn8s_vgg16", "fc_channels": "512"}]}}, "network fcn8s_vgg16 cannot be built"),
+        ({"grid": {"network": [{"name": "fcn8s_vgg16", "fc_channels": -5}]}}, "network fcn8s_vgg16 cannot be built"),
         ({"folds": {"count": 9}}, "9 folds were wanted from 4 patients"),
         ({"data": {"sequences": ["t3"]}}, "t3"),
         ({"train": {"device": "cuda:7"}}, "torch sees no GPU here"),
@@ -149,3 +152,21 @@ def test_all_parts_that_cannot_be_built_are_named_at_once(patients: Path) -> Non
 def test_data_that_are_not_there_are_bad_data(tmp_path: Path) -> None:
     with pytest.raises((BadData, BadSpec), match="absent"):
         make_plan(tiny_spec(tmp_path / "absent", tmp_path))
+
+
+def test_renamed_organs_change_the_name(tmp_path: Path) -> None:
+    import nibabel
+    import numpy as np
+
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for case in "abcd":
+        voxels = np.arange(60).reshape(5, 4, 3) % 2
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / f"imagesTr/{case}_0000.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.uint8), np.eye(4)), tmp_path / f"labelsTr/{case}.nii.gz")
+    found = []
+    for organ in ("livr", "liver"):
+        about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, organ: 1}, "numTraining": 4}
+        (tmp_path / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
+        found.append(names(tmp_path, data={"dataset": "nnunet", "sequences": ["CT"]}))
+    assert not set(found[0]) & set(found[1])

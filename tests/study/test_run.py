@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from rich.console import Console
 from safetensors.numpy import load_file
 
@@ -152,6 +153,22 @@ def test_a_finished_study_is_not_done_again(study: Path) -> None:
     assert set(changed) <= {"lock"}
 
 
+def test_pictures_are_taken_from_the_data_of_the_runs_shown(tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    spec = tiny_spec(root, tmp_path, grid={"loss": ["dice"]})
+    study = run_study(make_plan(spec), console=quiet())
+    kept = sorted(study.glob("cases/*/reference.nii.gz"))
+    before = [file.read_bytes() for file in kept]
+    mask = next(root.glob(f"Train_Sets/MR/{int(kept[0].parent.name[3:5])}/T1DUAL/Ground/*2.png"))
+    original = mask.read_bytes()
+    Image.fromarray(np.full((24, 20), 63, np.uint8)).save(mask)
+    run_study(make_plan(spec), console=quiet())
+    assert [file.read_bytes() for file in kept] != before
+    mask.write_bytes(original)
+    run_study(make_plan(spec), console=quiet())  # its runs are done, yet the pictures must go back as well
+    assert [file.read_bytes() for file in kept] == before
+
+
 def test_a_run_that_another_process_holds_is_left_to_it(patients: Path, tmp_path: Path) -> None:
     plan = make_plan(tiny_spec(patients, tmp_path))
     first, second = (plan.run_folder(run) for run in plan.runs)
@@ -163,13 +180,14 @@ def test_a_run_that_another_process_holds_is_left_to_it(patients: Path, tmp_path
 
 
 def test_a_failed_run_leaves_its_reason_and_stops_no_other(patients: Path, tmp_path: Path) -> None:
-    networks = ["tiny_network:ExplodingNetwork", "tiny_network:TinyNetwork"]
+    networks = [f"tiny_network:{name}" for name in ("ExplodingNetwork", "StumblingNetwork", "TinyNetwork")]
     grid = {"network": networks, "loss": ["iou11"]}
     plan = make_plan(tiny_spec(patients, tmp_path, grid=grid))
-    with pytest.raises(RunsFailed, match="1 of 2 runs failed") as caught:
+    with pytest.raises(RunsFailed, match="2 of 3 runs failed") as caught:
         run_study(plan, console=quiet())
     assert caught.value.exit_code == 1
-    failed, fine = (plan.run_folder(run) for run in plan.runs)
+    failed, stumbled, fine = (plan.run_folder(run) for run in plan.runs)
+    assert stumbled.failure.read_text() == "NotImplementedError\n"
     assert failed.failure.read_text().startswith("ArithmeticError: the loss became nan in epoch 1")
     assert not failed.is_done
     assert fine.is_done

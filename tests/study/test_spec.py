@@ -110,3 +110,35 @@ def test_every_shipped_study_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"chaos-quick.toml", "chaos-t1.toml"} <= {file.name for file in files}
     for file in files:
         assert read_spec(file).study.name == file.stem
+
+
+@pytest.mark.parametrize("sequences", [["t1_in", "t1_in"], ["t1_in+t1_out", "t1_out+t1_in"]])
+def test_a_sequence_listed_twice_is_refused(sequences: list[str]) -> None:
+    (line,) = errors_of(tiny_study(Path("d"), Path("o"), data={"sequences": sequences}))
+    assert "sequences must differ, or cases count twice" in line
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("train", "epochs", "7"),
+        ("train", "batch_size", True),
+        ("train", "learning_rate", True),
+        ("train", "learning_rate", float("inf")),
+        ("train", "l2", float("nan")),
+        ("preprocess", "size", 64.0),
+        ("grid", "seed", ["1"]),
+    ],
+)
+def test_a_value_of_another_type_is_never_bent_into_place(table: str, key: str, value: object) -> None:
+    (line,) = errors_of(tiny_study(Path("d"), Path("o"), **{table: {key: value}}))
+    assert line.startswith(f"s.toml: [{table}] {key}")
+
+
+def test_a_whole_number_may_stand_for_a_real_one() -> None:
+    assert parse_spec(tiny_study(Path("d"), Path("o"), train={"learning_rate": 1}), source="s").train.learning_rate == 1
+
+
+def test_files_of_weights_appear_by_name_in_titles() -> None:
+    part = Part(name="unet_resnet18", weights="/home/someone/resnet.pth")
+    assert part.title == "unet_resnet18(weights=resnet.pth)"

@@ -24,6 +24,7 @@ class OrganFingerprint:
     """One organ in one case; `slices_with` + `slices_without` is the number of slices."""
 
     organ: str
+    voxels: int
     volume_ml: float
     slices_with: int
     slices_without: int
@@ -67,8 +68,10 @@ def _organs(case: Case) -> tuple[OrganFingerprint, ...]:
     for organ in case.reference.label_set.organs:
         voxels_in_slice = np.count_nonzero(case.reference.labels == organ.index, axis=(1, 2))
         slices_with = int(np.count_nonzero(voxels_in_slice))
-        volume_ml = int(voxels_in_slice.sum()) * case.reference.geometry.voxel_ml
-        found.append(OrganFingerprint(organ.name, volume_ml, slices_with, len(voxels_in_slice) - slices_with))
+        voxels = int(voxels_in_slice.sum())
+        volume_ml = voxels * case.reference.geometry.voxel_ml
+        slices_without = len(voxels_in_slice) - slices_with
+        found.append(OrganFingerprint(organ.name, voxels, volume_ml, slices_with, slices_without))
     return tuple(found)
 
 

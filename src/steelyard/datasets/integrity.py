@@ -71,7 +71,7 @@ class Findings:
 
 
 PROBLEM_COLUMNS = ("severity", "patient", "sequence", "problem", "remedy")
-CASE_COLUMNS = ("case", "size", "spacing mm", "intensity 0.5 / 50 / 99.5 %", "organs ml (slices with)")
+CASE_COLUMNS = ("case", "size", "spacing mm", "intensity 0.5 / 50 / 99.5 %", "organs: voxels, ml (slices with)")
 
 
 def problem_rows(findings: Findings) -> tuple[tuple[str, ...], ...]:
@@ -87,7 +87,8 @@ def case_rows(findings: Findings) -> tuple[tuple[str, ...], ...]:
             " × ".join(map(str, case.shape)),
             " × ".join(f"{mm:.3g}" for mm in case.spacing_mm),
             "; ".join(" / ".join(f"{value:.0f}" for value in channel) for channel in case.intensity_percentiles),
-            ", ".join(f"{o.organ} {o.volume_ml:.1f} ({o.slices_with})" for o in case.organs) or "no reference",
+            "; ".join(f"{o.organ} {o.voxels}, {o.volume_ml:.1f} ({o.slices_with})" for o in case.organs)
+            or "no reference",
         )
         for case in findings.cases
     )

@@ -34,15 +34,15 @@ class NiftiMask:
         """All values in the file; `BadData` when one is no whole number from 0 to 65535."""
         return self._values_of(read_volume(self.file))
 
-    def read(self, label_set: LabelSet) -> LabelMap:
-        """The label map on the file's own grid."""
+    def read(self, label_set: LabelSet, *, or_indices: bool = False) -> LabelMap:
+        """The label map on the file's own grid. `or_indices` also takes class indices that are no source values."""
         volume = read_volume(self.file)
         values = self._values_of(volume)
         sources = {organ.source_value for organ in label_set.organs}
         indices = set(range(1, label_set.class_count))
         if values <= sources | {0}:
             return LabelMap(label_set.classes_from_source(volume.intensities), volume.geometry, label_set)
-        if values <= indices | {0} and not sources & indices:
+        if or_indices and values <= indices | {0} and not sources & indices:
             return LabelMap(volume.intensities.astype(np.uint8), volume.geometry, label_set)
         strange = ", ".join(str(value) for value in sorted(values - sources - {0}))
         known = ", ".join(f"{organ.source_value} {organ.title}" for organ in label_set.organs)
@@ -80,8 +80,8 @@ class PngMasks:
                 continue
         return found
 
-    def read(self, label_set: LabelSet) -> LabelMap:
-        """The label map on the series' grid: mask k by name belongs to the k-th image by name."""
+    def read(self, label_set: LabelSet, *, or_indices: bool = False) -> LabelMap:
+        """The label map on the series' grid: mask k by name belongs to the k-th image by name. PNGs hold no indices."""
         try:
             labels = read_masks(self._in_slice_order(), label_set)
         except BadData as error:

@@ -14,6 +14,9 @@ from steelyard.labels import CHAOS_MR, LabelSet
 
 FEW_NAMES = 5  # missing counterparts in a message
 
+WHITE = 255
+BINARY = ([{1}, {WHITE}], [{WHITE}, {1}])  # one organ, written in two manners
+
 Mask = NiftiMask | PngMasks
 
 
@@ -32,7 +35,8 @@ def evaluate_paths(
             folders of NIfTI files with equal names; or folders of PNG masks. A file and a PNG folder may be mixed.
         dicom: the DICOM series that PNG masks were drawn on: it owns their grid.
         labels: organs and the values that stand for them in the files. Without it every value v found is an organ
-            `label_v`; PNG masks that hold CHAOS's grey values (63, 126, 189, 252) are read as its organs.
+            `label_v`; masks that hold no value but CHAOS's (63, 126, 189, 252) are read as its organs, with NIfTI
+            files of class indices beside them allowed, and binary masks of 1 and of 255 are one organ.
 
     Files know no patient: `patient_id` is the case's name.
 
@@ -41,11 +45,11 @@ def evaluate_paths(
         BadSpec: `dicom` missing for PNG masks, or given without any.
     """
     pairs = _pairs(reference, prediction, dicom)
-    label_set = labels or _suggested_labels([mask for _, *sides in pairs for mask in sides])
+    label_set = labels or _suggested_labels([pair[1] for pair in pairs], [pair[2] for pair in pairs])
     return [
         evaluate_case(
-            reference_mask.read(label_set),
-            prediction_mask.read(label_set),
+            reference_mask.read(label_set, or_indices=labels is None),
+            prediction_mask.read(label_set, or_indices=labels is None),
             case_id=case_id,
             patient_id=case_id,
             convention=convention,
@@ -118,9 +122,15 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return named
 
 
-def _suggested_labels(masks: list[Mask]) -> LabelSet:
-    greys = [mask.values() for mask in masks if isinstance(mask, PngMasks)]
-    chaos = {organ.source_value for organ in CHAOS_MR.organs} | {0}
-    if greys and set().union(*greys) <= chaos:
+def _suggested_labels(references: list[Mask], predictions: list[Mask]) -> LabelSet:
+    sides = [set().union(*(mask.values() for mask in masks)) - {0} for masks in (references, predictions)]
+    greys = {organ.source_value for organ in CHAOS_MR.organs}
+    indices = {organ.index for organ in CHAOS_MR.organs}
+    if any(side and side <= greys for side in sides) and all(side <= greys or side <= indices for side in sides):
         return CHAOS_MR
-    return labels_of_values(set().union(*greys, *(mask.values() for mask in masks if isinstance(mask, NiftiMask))))
+    if sides in BINARY:
+        return labels_of_values({WHITE})
+    if all(sides) and not sides[0] & sides[1]:
+        said = " and ".join(", ".join(map(str, sorted(side))) for side in sides)
+        raise BadData(f"reference and prediction have no value in common ({said}). Map one to the other's values.")
+    return labels_of_values(sides[0] | sides[1])

@@ -47,7 +47,7 @@ def score_table(evaluations: Sequence[CaseEvaluation]) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("organ", no_wrap=True)
+    table.add_column("organ", overflow="fold")
     if several:
         table.add_column("case", overflow="fold")
     for key in columns:

@@ -8,7 +8,6 @@ Source: the NIfTI-1 standard, nifti.nimh.nih.gov/nifti-1 (orientation: sform and
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import nibabel as nib
@@ -17,7 +16,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.labels import LabelSet
-from steelyard.runstore import disk_full, write_atomically
+from steelyard.runstore import DISK_FULL, disk_full, write_atomically
 from steelyard.volume import Geometry, LabelMap, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -110,6 +109,6 @@ def _write(path: Path, voxels: np.ndarray, geometry: Geometry) -> None:
     try:
         write_atomically(path, lambda temporary: nib.save(image, temporary))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in DISK_FULL:
             raise disk_full(error, path) from None
         raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None

@@ -5,7 +5,6 @@ A mask has no geometry: it lies on the grid of the slice that it belongs to, so 
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 
 from steelyard.errors import BadData
 from steelyard.labels import UNKNOWN_CLASS, LabelSet
-from steelyard.runstore import disk_full, write_atomically
+from steelyard.runstore import DISK_FULL, disk_full, write_atomically
 from steelyard.volume import LabelMap
 
 LARGEST_GREY = 255  # masks are 8-bit
@@ -52,7 +51,7 @@ def write_masks(folder: Path, names: Sequence[str], label_map: LabelMap) -> tupl
     try:
         return tuple(_write_mask(folder / f"{name}.png", mask) for name, mask in zip(names, source, strict=True))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in DISK_FULL:
             raise disk_full(error, folder) from None
         raise BadData(f"masks cannot be written to {folder} ({error.strerror}). Free or choose a folder.") from None
 

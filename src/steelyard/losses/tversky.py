@@ -67,6 +67,8 @@ class IoULoss(nn.Module):
         self.fp_weight = _weights("fp_weight", fp_weight)
         self.fn_weight = _weights("fn_weight", fn_weight)
         self.class_weights = 1.0 if class_weights is None else _weights("class_weights", class_weights)
+        if not isinstance(background, bool):
+            raise ValueError(f"background must be true or false; came {background!r}.")
         self.background = background
         self.scope = scope
         self.absent = absent

@@ -48,7 +48,11 @@ def build_network(
             return build_custom(name, channels, classes, size_px=size_px, **options)
         factory = NETWORKS[name]
         _check_options(name, factory, options)
-        return factory(channels, classes, **options)
+        try:
+            return factory(channels, classes, **options)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BadSpec(f"network {name} cannot be built with {options}: {reason}.") from error
 
 
 def _check_options(name: str, factory: Callable[..., nn.Module], options: dict[str, Any]) -> None:

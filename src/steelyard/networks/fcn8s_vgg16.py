@@ -55,6 +55,8 @@ class FCN8sVGG16(nn.Module):
         self.score_fc, self.score_pool4, self.score_pool3 = (
             _score(width, classes) for width in (fc_channels, WIDTHS[3], WIDTHS[2])
         )
+        if not isinstance(learned_upsampling, bool):
+            raise ValueError(f"learned_upsampling must be true or false; came {learned_upsampling!r}")
         enlarge = _learned if learned_upsampling else _fixed
         self.enlarge_fc, self.enlarge_pool4, self.enlarge_pool3 = (enlarge(classes, factor) for factor in (2, 2, 8))
         if weights is not None:

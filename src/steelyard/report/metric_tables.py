@@ -57,8 +57,8 @@ def metric_table(comparison: Comparison) -> Table:
     """The metrics that most readers ask for, below the counts of missed and invented organs."""
     cases = _cases(comparison)
     counted = (
-        ("cases whose organ was missed", "missed"),
-        ("cases with an invented organ", "invented"),
+        ("predictions that miss the organ", "missed"),
+        ("predictions that invent the organ", "invented"),
     )
     ious = cases.filter(pl.col("metric") == "iou")
     lost = [

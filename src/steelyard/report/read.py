@@ -10,21 +10,13 @@ from typing import Any, Literal
 
 import polars as pl
 
-from steelyard.confusion import Confusion, iou
 from steelyard.errors import BadData
 from steelyard.labels import LabelSet, Organ
 from steelyard.runstore import SCHEMA_VERSION, RunFolder
-from steelyard.scores import SCHEMA, Score, to_frame
+from steelyard.scores import SCHEMA
 
 BACKGROUND = "background"
 IDENTITY = ("run", "network", "loss", "task", "fold", "seed")
-COUNTS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "class_name": pl.String,
-    "tp": pl.Int64,
-    "fp": pl.Int64,
-    "fn": pl.Int64,
-    "tn": pl.Int64,
-}
 HISTORY_SCHEMA: dict[str, type[pl.DataType]] = {
     "epoch": pl.Int64,
     "quantity": pl.String,
@@ -120,12 +112,8 @@ class Study:
 
     @cached_property
     def scores(self) -> pl.DataFrame:
-        """The scores of all finished runs, with the plan's names in the identity columns, and the background's IoU."""
-        frames = [
-            _identified(rows, run)
-            for run in self.done
-            for rows in (_parquet(run.files.scores, SCHEMA), _background_iou(run.files.counts))
-        ]
+        """The scores of all finished runs, with the plan's names in the identity columns."""
+        frames = [_identified(_parquet(run.files.scores, SCHEMA), run) for run in self.done]
         return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
     @cached_property
@@ -173,15 +161,6 @@ def _run(folder: Path, entry: dict[str, Any]) -> Run:
     return Run(**{key: entry[key] for key in IDENTITY}, state=state, reason=reason, files=files)
 
 
-def _background_iou(path: Path) -> pl.DataFrame:
-    """The pooled row that scores, which are of organs, do not have and the study's table 3 does."""
-    rows = _parquet(path, COUNTS_SCHEMA).filter(pl.col("class_name") == BACKGROUND)
-    if rows.is_empty():
-        return pl.DataFrame(schema=SCHEMA)
-    value = float(iou(Confusion(*(rows[name].sum() for name in ("tp", "fp", "fn", "tn")))))
-    return to_frame([Score("iou", value, "1", "counts", "ok", organ=BACKGROUND)])
-
-
 def _identified(frame: pl.DataFrame, run: Run) -> pl.DataFrame:
     literals = [pl.lit(getattr(run, key), dtype=SCHEMA[key]).alias(key) for key in IDENTITY]
     return frame.with_columns(literals)
@@ -199,7 +178,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _parquet(path: Path, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path).select(pl.col(name).cast(kind) for name, kind in schema.items())
+        return pl.read_parquet(path, glob=False).select(pl.col(name).cast(kind) for name, kind in schema.items())
     except (OSError, pl.exceptions.PolarsError) as error:
         first_line = str(error).splitlines()[0]
         raise BadData(

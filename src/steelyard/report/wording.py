@@ -116,7 +116,7 @@ def flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
 def _runs(study: Study) -> str:
     folds, seeds = ({getattr(run, key) for run in study.runs} for key in ("fold", "seed"))
     planned = f"{len(study.runs)} planned ({_count(folds, 'fold')}, {_count(seeds, 'seed')})"
-    minutes = sum(float(run.manifest.get("seconds", 0)) for run in study.done) / 60
+    minutes = sum(float(run.manifest.get("training_seconds", 0)) for run in study.done) / 60
     devices = _listed(dict.fromkeys(str(run.manifest["device"]) for run in study.done if "device" in run.manifest))
     took = f"; {minutes:.0f} minutes of training" + (f" on {devices}" if devices else "") if minutes else ""
     return f"{planned}, {len(study.done)} finished{took}."

@@ -35,8 +35,8 @@ def write_report(study_folder: Path) -> Path:
             path = target / "tables" / f"{table.name}.{suffix}"
             _write(path, write(table))
             written.add(path)
-    for path in set((target / "tables").iterdir()) - written:  # of an earlier report on other networks
-        path.unlink()
+    for path in set((target / "tables").glob("[!.]*")) - written:  # of an earlier report on other networks
+        path.unlink(missing_ok=True)
     _write(target / "index.html", page)
     return target / "index.html"
 

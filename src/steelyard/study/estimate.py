@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from rich.console import Group
 from rich.table import Table
+from torch import nn
 
 from steelyard.batches.order import Batches
 from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
+from steelyard.errors import BadSpec
 from steelyard.study.objects import (
     augmentation_of,
     channel_count,
@@ -105,16 +107,10 @@ def _time_network(plan: Plan, run: Run, channels: int) -> tuple[float, int, int]
     noise = SliceSet(torch.randn(count, channels, size, size, device=device), labels)
     network = network_of(run.network, channels=channels, classes=classes, size=size, seed=run.seed).to(device)
     clock = _Clock(device)
-    fit(
-        network,
-        loss_of(run.loss, [1 / classes] * classes).to(device),
-        Batches(noise, batch_size=plan.spec.train.batch_size, seed=0, augmentation=augmentation_of(plan.spec.train)),
-        replace(schedule_of(plan.spec.train, plan.precision), epochs=TIMED_EPOCHS),
-        resume=None,
-        save=_keep_nothing,
-        validate=lambda _: {},
-        progress=clock,
-    )
+    try:
+        _train_briefly(plan, run, network, noise, clock)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        raise BadSpec(f"{run.name} cannot train on this machine: {str(error).splitlines()[0]}.") from error
     peak = (
         torch.cuda.max_memory_allocated(device)
         if device.type == "cuda"
@@ -122,6 +118,20 @@ def _time_network(plan: Plan, run: Run, channels: int) -> tuple[float, int, int]
     )
     seconds = (clock.at[-1] - clock.at[0]) / (len(clock.at) - 1) / count
     return seconds, sum(parameter.numel() for parameter in network.parameters()), peak
+
+
+def _train_briefly(plan: Plan, run: Run, network: nn.Module, noise: SliceSet, clock: _Clock) -> None:
+    classes = plan.dataset.label_set.class_count
+    fit(
+        network,
+        loss_of(run.loss, [1 / classes] * classes).to(noise.images.device),
+        Batches(noise, batch_size=plan.spec.train.batch_size, seed=0, augmentation=augmentation_of(plan.spec.train)),
+        replace(schedule_of(plan.spec.train, plan.precision), epochs=TIMED_EPOCHS),
+        resume=None,
+        save=_keep_nothing,
+        validate=lambda _: {},
+        progress=clock,
+    )
 
 
 class _Clock:

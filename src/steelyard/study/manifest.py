@@ -19,7 +19,7 @@ PACKAGES = ("steelyard", "torch", "numpy", "scipy", "pydicom", "nibabel", "sciki
 
 
 def manifest(plan: Plan, run: Run, *, device: torch.device, parameters: int, slices: int) -> dict[str, Any]:
-    """JSON-able. Patients appear by their ids in the data set, never by name; no path of this machine is kept."""
+    """JSON-able. Patients appear by their ids in the data set, never by name; paths by their last part."""
     return {
         "commit": commit(),
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -35,7 +35,7 @@ def manifest(plan: Plan, run: Run, *, device: torch.device, parameters: int, sli
             "train": sorted({key.patient_id for key in run.fold.train}),
             "test": sorted({key.patient_id for key in run.fold.test}),
         },
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(Path(word).name for word in sys.argv),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -62,7 +62,9 @@ class Plan:
 
 
 def make_plan(spec: StudySpec) -> Plan:
-    """List the cases, hash their files, deal the folds, build every part once, name the runs. Writes nothing.
+    """List the cases, hash their files, deal the folds, build every part once, name the runs.
+
+    Writes nothing, save what data set and networks fetch for themselves: phantoms not made yet, ImageNet weights.
 
     Raises:
         BadSpec: names, options or counts that do not fit.
@@ -76,11 +78,11 @@ def make_plan(spec: StudySpec) -> Plan:
         )
     folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
-    check_parts(spec, channels=channel_count(spec, dataset.read(keys[0])), classes=dataset.label_set.class_count)
+    check_parts(spec, channels=_channels(spec, dataset, keys), classes=dataset.label_set.class_count)
     hashes = {key: data_hash(dataset, (key,)) for key in keys}
     precision = precision_of(spec.train, device_of(spec.train))
     runs = [
-        _named_run(spec, network, loss, fold, seed, hashes, precision)
+        _named_run(spec, dataset.label_set, network, loss, fold, seed, hashes, precision)
         for network, loss, fold, seed in itertools.product(spec.grid.network, spec.grid.loss, used, spec.grid.seed)
     ]
     if len({run.name for run in runs}) < len(runs):
@@ -120,8 +122,19 @@ def public_spec(spec: StudySpec) -> dict[str, Any]:
     return spec.model_dump(mode="json")
 
 
+def _channels(spec: StudySpec, dataset: Dataset, keys: tuple[CaseKey, ...]) -> int:
+    """Channels of the first case of each sequence, which must agree: one network sees them all."""
+    first = {key.sequence: key for key in reversed(keys)}
+    counts = {sequence: channel_count(spec, dataset.read(key)) for sequence, key in first.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{sequence} {count}" for sequence, count in sorted(counts.items()))
+        raise BadSpec(f"sequences of one study need equally many channels; came {said}. Make each its own study.")
+    return next(iter(counts.values()))
+
+
 def _named_run(
     spec: StudySpec,
+    label_set: LabelSet,
     network: Part,
     loss: Part,
     fold: Fold,
@@ -133,6 +146,7 @@ def _named_run(
         "train": [hashes[key] for key in fold.train],
         "test": [hashes[key] for key in fold.test],
         "dataset": [spec.data.dataset, spec.data.options],
+        "labels": [(organ.name, organ.source_value) for organ in label_set.organs],
         "preprocess": spec.preprocess.model_dump(),
         "schedule": spec.train.model_dump(exclude=NEVER_CHANGES_A_RESULT) | {"precision": precision},
         "network": [network.model_dump(), _content_of(network.options.get("weights"))],

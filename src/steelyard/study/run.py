@@ -7,7 +7,6 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -20,14 +19,14 @@ from steelyard.batches.slices import SliceSet, stack_slices
 from steelyard.checkpoint import load_state, save_state, save_weights
 from steelyard.confusion import count_labels, iou
 from steelyard.datasets import CaseKey, Dataset
-from steelyard.errors import BadData, Interrupted, RunsFailed
+from steelyard.errors import BadData, Interrupted, RunsFailed, SteelyardError
 from steelyard.evaluate import CaseEvaluation, evaluate_case, pool
 from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import LabelSet
 from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
 from steelyard.preprocess.cache import PreparedCase, prepare_cached
-from steelyard.runstore import DISK_FULL, SCHEMA_VERSION, RunFolder, disk_full, write_json, write_parquet
+from steelyard.runstore import DISK_FULL, SCHEMA_VERSION, RunFolder, disk_full, read_json, write_json, write_parquet
 from steelyard.scores import to_frame
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.manifest import manifest
@@ -35,7 +34,7 @@ from steelyard.study.objects import augmentation_of, device_of, loss_of, network
 from steelyard.study.plan import Plan, Run, describe, public_spec, write_plan
 from steelyard.study.progress import TrainingProgress
 from steelyard.train import fit
-from steelyard.volume import Case, Volume
+from steelyard.volume import Case, LabelMap, Volume
 
 Cases = Mapping[CaseKey, PreparedCase]
 Stop = Callable[[], bool]
@@ -57,6 +56,7 @@ def run_study(plan: Plan, *, console: Console) -> Path:
         with stop_on_signals() as stop:
             write_plan(plan)
             cases = prepare_cases(plan, console=console, stop=stop)
+            keep_cases(plan, stop=stop)
             for number, run in enumerate(plan.runs, 1):
                 title = f"run {number}/{len(plan.runs)}: {run.name}"
                 with plan.run_folder(run).locked() as mine:
@@ -89,9 +89,26 @@ def prepare_cases(plan: Plan, *, console: Console, stop: Stop) -> Cases:
                 key.case_id,
                 plan.data_hashes[key],
                 preprocessing,
-                partial(_read_labelled, plan.dataset, key),
+                lambda key=key: _read_labelled(plan.dataset, key)[0],  # type: ignore[misc]
             )
     return cases
+
+
+def keep_cases(plan: Plan, *, stop: Stop) -> None:
+    """Image (first channel) and reference of every held-out case, for pictures and viewers; anew when data change."""
+    for key in sorted({key for run in plan.runs for key in run.fold.test}):
+        folder = plan.folder / "cases" / key.case_id
+        source = {"data_hash": plan.data_hashes[key]}
+        if (folder / "source.json").exists() and read_json(folder / "source.json") == source:
+            continue
+        _stop_if_asked(stop, "while keeping cases")
+        case, reference = _read_labelled(plan.dataset, key)
+        intensities = case.image.intensities
+        first = intensities if intensities.ndim == 3 else intensities[0]
+        (folder / "source.json").unlink(missing_ok=True)
+        write_volume(folder / "image.nii.gz", Volume(first, case.image.geometry))
+        write_label_map(folder / "reference.nii.gz", reference)
+        write_json(folder / "source.json", source)
 
 
 def _try(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, stop: Stop) -> str | None:
@@ -99,8 +116,11 @@ def _try(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, st
     folder = plan.run_folder(run)
     try:
         _carry_out(plan, run, folder, cases, title=title, console=console, stop=stop)
-    except (ArithmeticError, RuntimeError, ValueError) as error:  # a diverged loss, no memory left, shapes that clash
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except (SteelyardError, OSError):
+        raise
+    except Exception as error:  # a diverged loss, no memory left, whatever a foreign network does
+        said = str(error).splitlines()
+        reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
         folder.failure.write_text(reason + "\n", encoding="utf-8")
         return reason
     return None
@@ -189,22 +209,20 @@ def score_run(
     evaluations = []
     for key in run.fold.test:
         _stop_if_asked(stop, "while scoring")
-        case = _read_labelled(plan.dataset, key)
+        case, reference = _read_labelled(plan.dataset, key)
         probabilities = predict_probabilities(
             network, cases[key], context=preprocessing_of(plan.spec).context, device=device, precision=plan.precision
         )
         prediction = to_label_map(probabilities, case.image.geometry, plan.dataset.label_set)
         write_label_map(folder.prediction(case.case_id), prediction)
-        _keep_case(plan.folder / "cases" / case.case_id, case)
-        assert case.reference is not None  # _read_labelled has seen to it
         evaluations.append(
             evaluate_case(
-                case.reference,
+                reference,
                 prediction,
                 case_id=case.case_id,
                 patient_id=case.patient_id,
                 sequence=case.sequence,
-                histograms=histogram_scores(probabilities, case.reference),
+                histograms=histogram_scores(probabilities, reference),
             )
         )
     scores = [score for evaluation in evaluations for score in evaluation.scores] + list(pool(evaluations))
@@ -213,13 +231,13 @@ def score_run(
     write_parquet(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores))
 
 
-def _read_labelled(dataset: Dataset, key: CaseKey) -> Case:
+def _read_labelled(dataset: Dataset, key: CaseKey) -> tuple[Case, LabelMap]:
     case = dataset.read(key)
     if case.reference is None:
         raise BadData(
             f"case {key.case_id}: a reference is needed to train and score; there is none. Leave the case out."
         )
-    return case
+    return case, case.reference
 
 
 def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.DataFrame:
@@ -237,16 +255,6 @@ def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.
             for index, name in enumerate(label_set.class_names)
         ]
     )
-
-
-def _keep_case(folder: Path, case: Case) -> None:
-    """Image (its first channel) and reference beside the predictions: what pictures and viewers need."""
-    if not (folder / "image.nii.gz").exists():
-        intensities = case.image.intensities
-        first = intensities if intensities.ndim == 3 else intensities[0]
-        write_volume(folder / "image.nii.gz", Volume(first, case.image.geometry))
-    if case.reference is not None and not (folder / "reference.nii.gz").exists():
-        write_label_map(folder / "reference.nii.gz", case.reference)
 
 
 def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:

@@ -17,7 +17,7 @@ from steelyard.networks import NETWORKS
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Part(BaseModel):
@@ -34,7 +34,8 @@ class Part(BaseModel):
     @property
     def title(self) -> str:
         """The name as tables show it: `tversky(fp_weight=0.3, fn_weight=1.7)`."""
-        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        shown = {key: Path(v).name if isinstance(v, str) else v for key, v in self.options.items()}  # files by name
+        options = ", ".join(f"{key}={value}" for key, value in shown.items())
         return f"{self.name}({options})" if options else self.name
 
 
@@ -59,6 +60,12 @@ class DataTable(_Table):
     root: str
     sequences: Annotated[list[str], Field(min_length=1)]
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _each_once(self) -> DataTable:
+        if len({frozenset(sequence.split("+")) for sequence in self.sequences}) < len(self.sequences):
+            raise ValueError(f"sequences must differ, or cases count twice; came {self.sequences}")
+        return self
 
 
 class PreprocessTable(_Table):
@@ -149,14 +156,20 @@ def parse_spec(content: dict[str, Any], *, source: str) -> StudySpec:
         spec = StudySpec.model_validate(content)
     except ValidationError as error:
         lines = [f"{source}: {_explain(details)}" for details in error.errors()]
-        raise BadSpec(*lines, *_name_errors(content, source)) from None
-    errors = _name_errors(content, source)
-    unset = [part for part in Path(os.path.expandvars(spec.data.root)).parts if part.startswith("$")]
-    if unset:
-        errors.append(f"{source}: [data] root uses {unset[0]}, which is not set. Set it to the folder of the data.")
+        raise BadSpec(*lines, *_name_errors(content, source), *_unset_variables(content, source)) from None
+    errors = [*_name_errors(content, source), *_unset_variables(content, source)]
     if errors:
         raise BadSpec(*errors)
     return spec
+
+
+def _unset_variables(content: dict[str, Any], source: str) -> list[str]:
+    root = os.path.expandvars(str(_at(content, "data", "root")))
+    return [
+        f"{source}: [data] root uses {part}, which is not set. Set it to the folder of the data."
+        for part in Path(root).parts
+        if part.startswith("$")
+    ]
 
 
 def _name_errors(content: dict[str, Any], source: str) -> list[str]:
