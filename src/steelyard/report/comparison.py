@@ -60,7 +60,7 @@ class Comparison:
 
     def named(self, table: str) -> str:
         """A table's file name: unique in the study."""
-        return table + ("-" + re.sub(r"[^\w.-]+", "-", self.title) if len(self.study.groups) > 1 else "")
+        return table + ("-" + re.sub(r"[^\w.-]+", "-", self.title).strip("-") if len(self.study.groups) > 1 else "")
 
     @property
     def extent(self) -> str:
@@ -129,7 +129,7 @@ def extent(scores: pl.DataFrame, done: tuple[Run, ...]) -> str:
     cases = scores.filter(pl.col("case_id").is_not_null())
     means = ", then the mean over folds and seeds" if len({(run.fold, run.seed) for run in done}) > 1 else ""
     count = f"{cases['case_id'].n_unique()} cases of {cases['patient_id'].n_unique()} patients"
-    return f"{count}, {len(done)} finished runs{means}"
+    return f"{count}, {len(done)} finished run{'' if len(done) == 1 else 's'}{means}"
 
 
 def notes(study: Study, along: str | None) -> tuple[str, ...]:
