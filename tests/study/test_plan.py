@@ -149,6 +149,15 @@ def test_all_parts_that_cannot_be_built_are_named_at_once(patients: Path) -> Non
     assert len(caught.value.errors) == 3
 
 
+def test_weights_that_are_not_there_are_named_once_for_each_file(patients: Path) -> None:
+    weights = ("absent-resnet.pth", "absent-vgg.pth", "absent-vgg.pth")
+    networks = ("unet_resnet18", "unet_vgg16", "fcn8s_vgg16")
+    grid = {"network": [{"name": n, "weights": w} for n, w in zip(networks, weights, strict=True)]}
+    with pytest.raises(BadSpec) as caught:
+        make_plan(tiny_spec(patients, Path("o"), grid=grid))
+    assert [[w in line for w in weights[:2]] for line in caught.value.errors] == [[True, False], [False, True]]
+
+
 def test_data_that_are_not_there_are_bad_data(tmp_path: Path) -> None:
     with pytest.raises((BadData, BadSpec), match="absent"):
         make_plan(tiny_spec(tmp_path / "absent", tmp_path))

@@ -14,7 +14,7 @@ from steelyard.batches.affine import RandomAffine
 from steelyard.batches.order import Augmentation
 from steelyard.batches.strong import StrongAugmentation
 from steelyard.datasets import DATASETS, Dataset
-from steelyard.errors import BadSpec
+from steelyard.errors import BadData, BadSpec
 from steelyard.losses import LOSSES
 from steelyard.networks.build import build_network
 from steelyard.precision import Precision, fastest_precision
@@ -100,6 +100,8 @@ def check_parts(spec: StudySpec, *, channels: int, classes: int) -> None:
             network_of(part, channels=channels, classes=classes, size=spec.preprocess.size, seed=0)
         except BadSpec as error:
             errors += error.errors
+        except BadData as error:  # weights that are broken or cannot be fetched
+            errors.append(str(error))
     for part in spec.grid.loss:
         try:
             with warnings.catch_warnings():
@@ -111,7 +113,7 @@ def check_parts(spec: StudySpec, *, channels: int, classes: int) -> None:
         except ValueError as error:
             errors.append(f"loss {part.title}: {error}")
     if errors:
-        raise BadSpec(*errors)
+        raise BadSpec(*dict.fromkeys(errors))
 
 
 def call(factory: Callable[..., T], kind: str, name: str, /, *arguments: object, **options: object) -> T:
