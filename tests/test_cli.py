@@ -122,11 +122,24 @@ def test_check_lists_the_runs_and_their_cost_and_writes_nothing(steelyard, tmp_p
 
 
 def test_check_tells_all_errors_at_once(steelyard, tmp_path: Path) -> None:
-    study = tiny_study(tmp_path, tmp_path, train={"epoch": 1}, grid={"loss": ["iou"]})
+    losses = ["iou", {"name": "tversky", "fn_weight": -1}, {"name": "tversky", "alpha": 1}]
+    networks = ["unet", {"name": "unet_resnet18", "depth": 3}]
+    grid = {"loss": losses, "network": networks}
+    study = tiny_study(tmp_path, tmp_path, train={"epoch": 1}, data={"root": "$NOWHERE_AT_ALL"}, grid=grid)
+    said = steelyard("check", write_toml(tmp_path / "s.toml", study))
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 7
+    for piece in ("'epochs'?", "$NOWHERE_AT_ALL", "named 'iou'", "named 'unet'", "fn_weight must", "alpha", "'depth'"):
+        assert piece in said.err
+
+
+def test_check_tells_errors_of_the_data_beside_those_of_the_parts(steelyard, tmp_path: Path) -> None:
+    root = write_patients(tmp_path / "data")
+    grid = {"loss": [{"name": "tversky", "fn_weight": -1}]}
+    study = tiny_study(root, tmp_path / "out", folds={"count": 9}, grid=grid)
     said = steelyard("check", write_toml(tmp_path / "s.toml", study))
     assert said.code == 2
     assert len(said.err.splitlines()) == 2
-    assert "Did you mean 'epochs'?" in said.err
 
 
 def test_check_says_which_training_cannot_work(steelyard, tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ def demo(*, out: Path = RUNS) -> None:
         Folder for the phantoms, the runs and the report.
     """
     from steelyard.study.demo import demo_spec
+    from steelyard.study.plan import make_plan
 
-    _run(demo_spec(out))
+    _run(make_plan(demo_spec(out)))
 
 
 @app.command
@@ -48,9 +49,9 @@ def run(study: Path) -> None:
     study
         The study's TOML file.
     """
-    from steelyard.study.spec import read_spec
+    from steelyard.study.plan import plan_file
 
-    _run(read_spec(study))
+    _run(plan_file(study))
 
 
 @app.command
@@ -65,10 +66,9 @@ def check(study: Path) -> None:
         The study's TOML file.
     """
     from steelyard.study.estimate import estimate, render
-    from steelyard.study.plan import make_plan
-    from steelyard.study.spec import read_spec
+    from steelyard.study.plan import plan_file
 
-    plan = make_plan(read_spec(study))
+    plan = plan_file(study)
     _console().print(render(plan, estimate(plan)))
 
 
@@ -198,12 +198,10 @@ def check_data(path: Path, *, json: Path | None = None) -> None:
     findings.raise_errors()
 
 
-def _run(spec: Any) -> None:
-    from steelyard.study.plan import make_plan
+def _run(plan: Any) -> None:
     from steelyard.study.run import run_study
 
     console = _console()
-    plan = make_plan(spec)
     for warning in plan.warnings:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)
     try:

@@ -24,6 +24,7 @@ from steelyard.train import Schedule
 from steelyard.volume import Case
 
 T = TypeVar("T")
+ASSUMED_CLASSES = 5  # to try options with, where no data tell
 
 
 def dataset_of(spec: StudySpec) -> Dataset:
@@ -92,28 +93,34 @@ def channel_count(spec: StudySpec, case: Case) -> int:
     return phases * (2 * spec.preprocess.context + 1)
 
 
-def check_parts(spec: StudySpec, *, channels: int, classes: int) -> None:
-    """Builds every network and loss of the grid once; `BadSpec` with a line for each that cannot be built."""
+def part_errors(
+    networks: Sequence[Part], losses: Sequence[Part], *, channels: int = 1, classes: int | None = None, size: int = 64
+) -> list[str]:
+    """Builds every network and loss once; a line for each that cannot be built.
+
+    While `classes` is not known, numbers per class are not counted.
+    """
+    assumed = classes or ASSUMED_CLASSES
     errors: list[str] = []
-    for part in spec.grid.network:
+    for part in networks:
         try:
-            network_of(part, channels=channels, classes=classes, size=spec.preprocess.size, seed=0)
+            network_of(part, channels=channels, classes=assumed, size=size, seed=0)
         except BadSpec as error:
             errors += error.errors
         except BadData as error:  # weights that are broken or cannot be fetched
             errors.append(str(error))
-    for part in spec.grid.loss:
+    for part in losses:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                loss = loss_of(part, [1 / classes] * classes)
-            loss(torch.zeros(1, classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+                loss = loss_of(part, [1 / assumed] * assumed)
+            if classes is not None:
+                loss(torch.zeros(1, classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
         except BadSpec as error:
             errors += error.errors
         except ValueError as error:
             errors.append(f"loss {part.title}: {error}")
-    if errors:
-        raise BadSpec(*dict.fromkeys(errors))
+    return list(dict.fromkeys(errors))
 
 
 def call(factory: Callable[..., T], kind: str, name: str, /, *arguments: object, **options: object) -> T:

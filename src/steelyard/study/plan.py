@@ -18,8 +18,8 @@ from steelyard.labels import LabelSet
 from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
-from steelyard.study.objects import channel_count, check_parts, dataset_of, device_of, precision_of
-from steelyard.study.spec import Part, StudySpec
+from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
+from steelyard.study.spec import Part, StudySpec, known_parts, parse_spec, read_toml
 
 FEW_TEST_PATIENTS = 5
 NEVER_CHANGES_A_RESULT = {"device", "precision", "validate_every"}  # keys of [train]; the resolved precision counts
@@ -61,6 +61,18 @@ class Plan:
         return _digest([self.data_hashes[key] for key in sorted(keys)])
 
 
+def plan_file(path: Path) -> Plan:
+    """The plan of a study file, or everything that is wrong with the file at once."""
+    content = read_toml(path)
+    try:
+        spec = parse_spec(content, source=str(path))
+    except BadSpec as error:
+        raise BadSpec(
+            *error.errors, *part_errors(known_parts(content, "network"), known_parts(content, "loss"))
+        ) from None
+    return make_plan(spec)
+
+
 def make_plan(spec: StudySpec) -> Plan:
     """List the cases, hash their files, deal the folds, build every part once, name the runs.
 
@@ -70,17 +82,29 @@ def make_plan(spec: StudySpec) -> Plan:
         BadSpec: names, options or counts that do not fit.
         BadData: the data's folder is missing or broken.
     """
-    dataset = dataset_of(spec)
-    keys = dataset.keys(tuple(spec.data.sequences))
-    if not keys:
-        raise BadData(
-            f"no case of {', '.join(spec.data.sequences)} is in {spec.root}. Check [data] root and sequences."
-        )
-    folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
+    try:
+        precision = precision_of(spec.train, device_of(spec.train))
+        dataset = dataset_of(spec)
+        keys = dataset.keys(tuple(spec.data.sequences))
+        if not keys:
+            raise BadData(
+                f"no case of {', '.join(spec.data.sequences)} is in {spec.root}. Check [data] root and sequences."
+            )
+        folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
+        channels = _channels(spec, dataset, keys)
+    except BadSpec as error:  # the parts can be tried all the same
+        raise BadSpec(*error.errors, *part_errors(spec.grid.network, spec.grid.loss)) from None
+    errors = part_errors(
+        spec.grid.network,
+        spec.grid.loss,
+        channels=channels,
+        classes=dataset.label_set.class_count,
+        size=spec.preprocess.size,
+    )
+    if errors:
+        raise BadSpec(*errors)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
-    check_parts(spec, channels=_channels(spec, dataset, keys), classes=dataset.label_set.class_count)
     hashes = {key: data_hash(dataset, (key,)) for key in keys}
-    precision = precision_of(spec.train, device_of(spec.train))
     runs = [
         _named_run(spec, dataset.label_set, network, loss, fold, seed, hashes, precision)
         for network, loss, fold, seed in itertools.product(spec.grid.network, spec.grid.loss, used, spec.grid.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from steelyard.datasets import DATASETS
 from steelyard.errors import BadSpec, unknown_name
 from steelyard.losses import LOSSES
 from steelyard.networks import NETWORKS
+from steelyard.registry import Registry
 
 
 class _Table(BaseModel):
@@ -139,15 +141,32 @@ class StudySpec(_Table):
 
 def read_spec(path: Path) -> StudySpec:
     """The study in a TOML file; `BadSpec` with one line per error."""
+    return parse_spec(read_toml(path), source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables, unchecked."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadSpec(f"no study file is at {path}. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadSpec(f"{path} cannot be read as a study file: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise BadSpec(f"{path} is not valid TOML: {error}.") from error
-    return parse_spec(content, source=str(path))
+
+
+def known_parts(content: dict[str, Any], kind: Literal["network", "loss"]) -> list[Part]:
+    """Those networks or losses of an unchecked study that at least have a known name."""
+    registry: Registry[Any] = {"network": NETWORKS, "loss": LOSSES}[kind]
+    listed = _at(content, "grid", kind)
+    found = []
+    for value in listed if isinstance(listed, list) else []:
+        with contextlib.suppress(ValidationError):
+            part = Part.model_validate(_part(value))
+            if part.name in registry:
+                found.append(part)
+    return found
 
 
 def parse_spec(content: dict[str, Any], *, source: str) -> StudySpec:
