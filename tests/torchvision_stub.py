@@ -7,15 +7,16 @@ importing them. The package itself never needs torchvision.
 from __future__ import annotations
 
 import torch
+from torch.library import Library
 
-_LIBRARIES: list[torch.library.Library] = []  # a library that is collected takes its operators with it
+_LIBRARIES: list[Library] = []  # a library that is collected takes its operators with it
 
 
 def install() -> None:
     """Declare `torchvision::nms` and `::qnms` unless something already has."""
     if _LIBRARIES or hasattr(torch.ops.torchvision, "nms"):
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library = Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _LIBRARIES.append(library)
