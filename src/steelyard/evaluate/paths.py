@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import BadData, BadSpec
@@ -11,6 +12,7 @@ from steelyard.evaluate.mask_files import NiftiMask, PngMasks, nifti_files, png_
 from steelyard.io.dicom_series import Series, read_headers
 from steelyard.io.nifti import SUFFIXES
 from steelyard.labels import CHAOS_MR, LabelSet
+from steelyard.volume import LabelMap
 
 FEW_NAMES = 5  # missing counterparts in a message
 
@@ -18,6 +20,24 @@ WHITE = 255
 BINARY = ([{1}, {WHITE}], [{WHITE}, {1}])  # one organ, written in two manners
 
 Mask = NiftiMask | PngMasks
+
+
+@dataclass(frozen=True)
+class PathPair:
+    """One case on disk: reference and prediction, not read yet, and the organs that both are read with."""
+
+    case_id: str
+    reference: Mask
+    prediction: Mask
+    label_set: LabelSet
+    or_indices: bool
+
+    def read(self) -> tuple[LabelMap, LabelMap]:
+        """Reference and prediction, each on its own grid."""
+        reference, prediction = (
+            mask.read(self.label_set, or_indices=self.or_indices) for mask in (self.reference, self.prediction)
+        )
+        return reference, prediction
 
 
 def evaluate_paths(
@@ -30,6 +50,20 @@ def evaluate_paths(
 ) -> list[CaseEvaluation]:
     """Every case of `prediction` scored against its counterpart of equal name in `reference`.
 
+    Arguments and errors are those of `find_pairs`. Files know no patient: `patient_id` is the case's name.
+    """
+    evaluations = []
+    for pair in find_pairs(reference, prediction, dicom=dicom, labels=labels):
+        masks = pair.read()
+        evaluations.append(evaluate_case(*masks, case_id=pair.case_id, patient_id=pair.case_id, convention=convention))
+    return evaluations
+
+
+def find_pairs(
+    reference: Path, prediction: Path, *, dicom: Path | None = None, labels: LabelSet | None = None
+) -> list[PathPair]:
+    """Every case of `prediction` with its counterpart of equal name in `reference`, sorted by name.
+
     Args:
         reference, prediction: two NIfTI files, whose names may differ (the case is called after the prediction); two
             folders of NIfTI files with equal names; or folders of PNG masks. A file and a PNG folder may be mixed.
@@ -38,24 +72,13 @@ def evaluate_paths(
             `label_v`; masks that hold no value but CHAOS's (63, 126, 189, 252) are read as its organs, with NIfTI
             files of class indices beside them allowed, and binary masks of 1 and of 255 are one organ.
 
-    Files know no patient: `patient_id` is the case's name.
-
     Raises:
         BadData: a file that cannot be read, a case without counterpart, grids or values that do not fit.
         BadSpec: `dicom` missing for PNG masks, or given without any.
     """
     pairs = _pairs(reference, prediction, dicom)
     label_set = labels or _suggested_labels([pair[1] for pair in pairs], [pair[2] for pair in pairs])
-    return [
-        evaluate_case(
-            reference_mask.read(label_set, or_indices=labels is None),
-            prediction_mask.read(label_set, or_indices=labels is None),
-            case_id=case_id,
-            patient_id=case_id,
-            convention=convention,
-        )
-        for case_id, reference_mask, prediction_mask in pairs
-    ]
+    return [PathPair(*pair, label_set, or_indices=labels is None) for pair in pairs]
 
 
 def _pairs(reference: Path, prediction: Path, dicom: Path | None) -> list[tuple[str, Mask, Mask]]:
