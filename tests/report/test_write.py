@@ -67,12 +67,28 @@ def test_the_page_fetches_nothing_and_runs_nothing(page):
     links = Links()
     links.feed(text)
     assert links.addresses
-    assert [a for a in links.addresses if not a.startswith(("#", "data:image/png;base64,"))] == []
+    assert [a for a in links.addresses if not a.startswith(("#", "data:image/png;base64,", "cases/"))] == []
     assert "script" not in links.tags
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", text)
     assert len(links.ids) == len(
         set(links.ids)
     )  # drawings share one page: a clip path named twice would cut the wrong one
+
+
+def test_every_number_leads_to_the_cases_behind_it_and_every_case_to_its_file(page):
+    links = Links()
+    links.feed(page.read_text(encoding="utf-8"))
+    led = [address.split("#") for address in links.addresses if address.startswith("cases/")]
+    assert len(led) > 40
+    for file, anchor in led:
+        cases = Links()
+        cases.feed((page.parent / file).read_text(encoding="utf-8"))
+        assert anchor in cases.ids
+        assert len(cases.ids) == len(set(cases.ids))
+        assert "script" not in cases.tags
+        kept = [address for address in cases.addresses if not address.startswith("#")]
+        assert {address for address in kept if not (page.parent / file).parent.joinpath(address).exists()} == set()
+        assert any(address.endswith("predictions/mr-01_a.nii.gz") for address in kept)
 
 
 def test_every_picture_and_chart_has_a_text_alternative(page):

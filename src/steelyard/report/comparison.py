@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import polars as pl
 
 from steelyard.metrics.metric import Better
+from steelyard.report.links import ALL_ORGANS, cases_link
 from steelyard.report.means import ranks
-from steelyard.report.read import Condition, Run, Study
+from steelyard.report.read import UNICLASS, Condition, Run, Study
 from steelyard.report.table import Cell, Header
 
 IOU = (pl.col("metric") == "iou") & (pl.col("convention") == "counts") & pl.col("organ").is_not_null()
@@ -41,6 +42,11 @@ class Comparison:
     @property
     def done(self) -> tuple[Run, ...]:
         return tuple(run for run in self.study.done if (run.network, run.task) == (self.network, self.task))
+
+    @property
+    def has_background(self) -> bool:
+        """Whether its networks score a background and all classes together; one network per organ does not."""
+        return self.task != UNICLASS
 
     @property
     def headers(self) -> tuple[Header, ...]:
@@ -112,6 +118,14 @@ class Comparison:
         return tuple(
             Cell(value, decimals, marks and place is not None and place == min(known), count)
             for value, place, count in zip(values, places, counts, strict=True)
+        )
+
+    def linked(self, cells: tuple[Cell, ...], organ: str = ALL_ORGANS, *, section: str = "") -> tuple[Cell, ...]:
+        """The same cells, one per loss, each with the way to the cases behind its number."""
+        pairs = zip(cells, self.conditions, strict=True)
+        return tuple(
+            cell if cell.value is None else replace(cell, link=cases_link(self.study, condition, section + organ))
+            for cell, condition in pairs
         )
 
     def _rows(self, frame: pl.DataFrame, key: dict[str, str]) -> list[pl.DataFrame]:

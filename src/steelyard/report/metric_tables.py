@@ -65,7 +65,10 @@ def metric_table(comparison: Comparison) -> Table:
         Section(
             title,
             tuple(
-                Row(Header(organ.title), comparison.count(ious, organ=organ.name, status=status))
+                Row(
+                    Header(organ.title),
+                    comparison.linked(comparison.count(ious, organ=organ.name, status=status), organ.name),
+                )
                 for organ in comparison.study.label_set.organs
             ),
         )
@@ -92,7 +95,7 @@ def _sections(comparison: Comparison, cases: pl.DataFrame, metrics: Iterable[str
                 key = {"organ": organ.name, "metric": metric, "convention": convention}
                 values, counts = comparison.values(means, **key), comparison.undefined(means, **key)
                 cells = comparison.marked(values, counts, decimals=shown.decimals, better=better)
-                rows.append(Row(Header(organ.title), cells))
+                rows.append(Row(Header(organ.title), comparison.linked(cells, organ.name)))
             sections.append(Section(f"{shown.title}, {convention}", tuple(rows)))
     return tuple(sections)
 

@@ -8,10 +8,11 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from steelyard.io.nifti import read_label_map, read_volume
+from steelyard.io.nifti import read_volume
 from steelyard.labels import LabelSet, Organ
+from steelyard.report.label_maps import image_file, predicted_labels, reference_file, reference_labels
 from steelyard.report.means import mean, pooled
-from steelyard.report.read import Condition, Run, Study
+from steelyard.report.read import UNICLASS, Condition, Run, Study
 from steelyard.views import slices
 from steelyard.volume import Volume
 
@@ -51,16 +52,22 @@ class Figure:
 
 
 def shown_condition(study: Study) -> Condition | None:
-    """The condition whose cases are pictured: the highest pooled organ-average IoU among the comparable ones."""
+    """The condition whose cases are pictured: the highest pooled organ-average IoU among the comparable ones.
+
+    Networks that find all organs go before those that find one organ each, whose pictures hold one organ.
+    """
     rows = pooled(study.scores).filter(
         (pl.col("metric") == "iou") & pl.col("organ").is_in([organ.name for organ in study.label_set.organs])
     )
-    best: tuple[float, Condition] | None = None
+    best: tuple[tuple[bool, float], Condition] | None = None
     for group in study.groups:
         for condition in study.comparable(group):
             average = mean(_of(rows, condition)["value"].to_list())
-            if average is not None and (best is None or average > best[0]):
-                best = average, condition
+            if average is None:
+                continue
+            place = condition.task != UNICLASS, average
+            if best is None or place > best[0]:
+                best = place, condition
     return best[1] if best else next((c for c in study.conditions if c.done), None)
 
 
@@ -92,21 +99,22 @@ def draw(study: Study, pick: Pick) -> Figure:
 
     The slice is the one with the largest reference area of the organ; of the prediction where that is empty.
     """
-    folder = study.folder / "cases" / pick.case_id
-    paths = [folder / "image.nii.gz", folder / "reference.nii.gz", pick.run.files.prediction(pick.case_id)]
+    image = image_file(study, pick.case_id)
+    paths = [image, reference_file(study, pick.case_id), pick.run.files.prediction(pick.case_id)]
     gone = [path.name for path in paths if not path.is_file()]
     if gone:
         return Figure(pick, "", missing=f"no picture: {', '.join(gone)} of {pick.case_id} was not kept")
 
-    volume = read_volume(paths[0])
-    reference, prediction = (read_label_map(path, study.label_set).labels for path in paths[1:])
+    volume = read_volume(image)
+    reference = reference_labels(study, pick.case_id, pick.run.organ)
+    prediction = predicted_labels(study, pick.run, pick.case_id)
     index, basis = _slice(reference == pick.organ.index, prediction == pick.organ.index)
     others = {
-        run.loss: read_label_map(path, study.label_set).labels
+        run.loss: predicted_labels(study, run, pick.case_id)
         for run in study.done
-        if _same_but_loss(run, pick.run) and (path := run.files.prediction(pick.case_id)).is_file()
+        if _same_but_loss(run, pick.run) and run.files.prediction(pick.case_id).is_file()
     }
-    view = _View(volume, index, study.label_set, (reference, prediction, *others.values()))
+    view = SliceView(volume, index, study.label_set, (reference, prediction, *others.values()))
     where = f"slice {index + 1} of {len(reference)}, the one with the largest {basis} area"
     said = f"{pick.organ.title}, {pick.place} case, {pick.case_id}, slice {index + 1}"
     panels = (
@@ -122,7 +130,7 @@ def draw(study: Study, pick: Pick) -> Figure:
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class SliceView:
     """One slice of a case; `shown` are all label maps that will be drawn of it, so that one frame holds them all."""
 
     volume: Volume
@@ -155,6 +163,11 @@ class _View:
                 drawn.append(slices.outline(plane == organ.index, self.pixel_mm, colour=colour, dashed=dashed))
         return slices.picture(self.grey[self.box], self.pixel_mm, alt=alt, outlines=drawn, marks=True)
 
+    def on_image(self, labels: np.ndarray, alt: str) -> str:
+        """The labels in their colours over the image, which shows through."""
+        pixels = slices.over_image(self.grey[self.box], self._plane(labels)[self.box], self.label_set)
+        return slices.picture(pixels, self.pixel_mm, alt=alt, marks=True)
+
     def _plane(self, stack: np.ndarray) -> np.ndarray:
         return slices.displayed(stack, self.volume.geometry, self.index)
 
@@ -174,5 +187,5 @@ def _of(rows: pl.DataFrame, condition: Condition) -> pl.DataFrame:
 
 def _same_but_loss(run: Run, other: Run) -> bool:
     return run.loss != other.loss and all(
-        getattr(run, name) == getattr(other, name) for name in ("network", "task", "fold", "seed")
+        getattr(run, name) == getattr(other, name) for name in ("network", "task", "organ", "fold", "seed")
     )

@@ -16,7 +16,11 @@ from steelyard.runstore import SCHEMA_VERSION, RunFolder
 from steelyard.scores import SCHEMA
 
 BACKGROUND = "background"
+UNICLASS = "uniclass"  # the task of which each run finds one organ
 IDENTITY = ("run", "network", "loss", "task", "fold", "seed")
+COUNTS_SCHEMA: dict[str, type[pl.DataType]] = {"case_id": pl.String, "class_name": pl.String} | dict.fromkeys(
+    ("tp", "fp", "fn", "tn"), pl.Int64
+)
 HISTORY_SCHEMA: dict[str, type[pl.DataType]] = {
     "epoch": pl.Int64,
     "quantity": pl.String,
@@ -29,12 +33,16 @@ State = Literal["done", "failed", "unfinished", "missing"]
 
 @dataclass(frozen=True)
 class Run:
-    """One planned training: who it is, and how far it came. Only a `done` run enters tables and pictures."""
+    """One planned training: who it is, and how far it came. Only a `done` run enters tables and pictures.
+
+    `organ` is the only organ that a uniclass run was trained to find; None for a run that finds all of them.
+    """
 
     run: str
     network: str
     loss: str
     task: str
+    organ: str | None
     fold: int
     seed: int
     state: State
@@ -54,12 +62,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Condition:
-    """What is compared: a loss on a network. `done` are the (fold, seed) pairs that were finished."""
+    """What is compared: a loss on a network. `done` are the (fold, seed, organ) triples that were finished."""
 
     network: str
     task: str
     loss: str
-    done: frozenset[tuple[int, int]]
+    done: frozenset[tuple[int, int, str | None]]
     planned: int
 
     @property
@@ -117,14 +125,20 @@ class Study:
         return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
     @cached_property
+    def counts(self) -> pl.DataFrame:
+        """Voxel counts of all finished runs: case_id, class_name, tp, fp, fn, tn and the identity columns."""
+        frames = [_identified(_parquet(run.files.counts, COUNTS_SCHEMA), run) for run in self.done]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=COUNTS_SCHEMA | {k: SCHEMA[k] for k in IDENTITY})
+
+    @cached_property
     def history(self) -> pl.DataFrame:
         """Learning curves of all finished runs: epoch, quantity, organ, value and the identity columns."""
         frames = [_identified(_parquet(run.files.history, HISTORY_SCHEMA), run) for run in self.done]
         return pl.concat(frames) if frames else pl.DataFrame(schema=HISTORY_SCHEMA | {k: SCHEMA[k] for k in IDENTITY})
 
-    def _progress(self, network: str, task: str, loss: str) -> tuple[frozenset[tuple[int, int]], int]:
+    def _progress(self, network: str, task: str, loss: str) -> tuple[frozenset[tuple[int, int, str | None]], int]:
         own = [run for run in self.runs if (run.network, run.task, run.loss) == (network, task, loss)]
-        return frozenset((run.fold, run.seed) for run in own if run.state == "done"), len(own)
+        return frozenset((run.fold, run.seed, run.organ) for run in own if run.state == "done"), len(own)
 
 
 def read_study(folder: Path) -> Study:
@@ -158,7 +172,8 @@ def _run(folder: Path, entry: dict[str, Any]) -> Run:
         reason = files.failure.read_text(encoding="utf-8").strip()
     elif not files.path.is_dir():
         state = "missing"
-    return Run(**{key: entry[key] for key in IDENTITY}, state=state, reason=reason, files=files)
+    identity = {key: entry[key] for key in IDENTITY}
+    return Run(**identity, organ=entry.get("organ"), state=state, reason=reason, files=files)
 
 
 def _identified(frame: pl.DataFrame, run: Run) -> pl.DataFrame:

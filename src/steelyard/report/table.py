@@ -9,13 +9,18 @@ DASH = "–"  # shown for a value that is undefined or was not measured
 
 @dataclass(frozen=True)
 class Cell:
-    """One number. `undefined` counts values that were left out of it; `note` is a word beside it."""
+    """One number. `undefined` counts values that were left out of it; `note` is a word beside it.
+
+    `link` leads to the cases behind the number; `shade`, from 0 to 1, darkens the cell on the page.
+    """
 
     value: float | None = None
     decimals: int = 3
     best: bool = False
     undefined: int = 0
     note: str = ""
+    link: str = ""
+    shade: float = 0.0
 
     @property
     def number(self) -> str:

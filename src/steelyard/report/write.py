@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from steelyard.report import charts, metric_tables, overlays, tables, wording
+from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import Comparison, comparisons
+from steelyard.report.links import ALL_ORGANS, CASES_FOLDER, PAIRED, cases_page
+from steelyard.report.random_slices import random_slices
 from steelyard.report.read import Study, read_study
 from steelyard.report.table import Table
 from steelyard.report.table_files import WRITERS
+from steelyard.report.template import render
 from steelyard.runstore import write_atomically
 from steelyard.views.slices import hex_colour
 
@@ -19,41 +21,34 @@ FOLDER = "report"
 
 
 def write_report(study_folder: Path) -> Path:
-    """Write `<study>/report/index.html` and `<study>/report/tables/*.csv|.md|.tex`; returns the page's path.
+    """Write `<study>/report/index.html`, its tables as `tables/*.csv|.md|.tex` and `cases/*.html`; returns the page.
 
     Each file is written beside its place and renamed, the page last, so that a reader never sees half of one.
-    Runs without DONE are named in the warnings and enter no number. Raises BadData when the study cannot be read.
+    Runs without DONE are named on the page and enter no number. Raises BadData when the study cannot be read.
     """
     study = read_study(study_folder)
     parts = [_tables(comparison) for comparison in comparisons(study)]
     whole = tables.global_table(study)
-    page = render(study, whole, parts)
+    found = [table for table in (whole, *(table for part in parts for table in part.values())) if table is not None]
     target = study_folder / FOLDER
-    written = set()
-    for table in (whole, *(table for part in parts for table in part.values())):
-        for suffix, write in WRITERS.items():
-            path = target / "tables" / f"{table.name}.{suffix}"
-            _write(path, write(table))
-            written.add(path)
-    for path in set((target / "tables").glob("[!.]*")) - written:  # of an earlier report on other networks
-        path.unlink(missing_ok=True)
+    page = _page(study, whole, parts)
+    _write_all(
+        target / "tables", {f"{table.name}.{kind}": write(table) for table in found for kind, write in WRITERS.items()}
+    )
+    _write_all(target / CASES_FOLDER, _case_pages(study))
     _write(target / "index.html", page)
     return target / "index.html"
 
 
-def render(study: Study, whole: Table, parts: list[dict[str, Table]]) -> str:
-    """The page's HTML, from the study, its global table and the tables of each network."""
-    environment = Environment(
-        loader=PackageLoader("steelyard.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+def _page(study: Study, whole: Table | None, parts: list[dict[str, Table]]) -> str:
     shown = overlays.shown_condition(study)
     figures = [
         (organ, [overlays.draw(study, pick) for pick in overlays.pick_cases(study, shown, organ)])
         for organ in study.label_set.organs
         if shown
     ]
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         study=study,
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         what=wording.what_was_run(study),
@@ -67,9 +62,26 @@ def render(study: Study, whole: Table, parts: list[dict[str, Table]]) -> str:
         styles=charts.loss_styles(study),
         shown=shown,
         figures=figures,
+        lot=random_slices(study, shown) if shown else None,
         organs=[(organ, hex_colour(organ.colour)) for organ in study.label_set.organs],
         manifests=[(run, wording.manifest(run)) for run in study.runs],
     )
+
+
+def _case_pages(study: Study) -> dict[str, str]:
+    return {
+        cases_page(study, condition): render(
+            "cases.html.j2",
+            study=study,
+            condition=condition,
+            sections=case_sections(comparison, condition),
+            all_organs=ALL_ORGANS,
+            paired=PAIRED,
+        )
+        for comparison in comparisons(study)
+        for condition in comparison.conditions
+        if condition.done
+    }
 
 
 def _tables(comparison: Comparison) -> dict[str, Table]:
@@ -88,6 +100,14 @@ def _charts(comparison: Comparison) -> dict[str, tuple[charts.Chart, ...]]:
         "losses": charts.loss_charts(comparison),
         "ious": charts.iou_charts(comparison),
     }
+
+
+def _write_all(folder: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        _write(folder / name, text)
+    for path in folder.glob("[!.]*"):  # of an earlier report on other networks or losses
+        if path.name not in texts:
+            path.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

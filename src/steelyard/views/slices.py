@@ -19,6 +19,7 @@ WINDOW_PERCENTILES = (1.0, 99.5)  # of the whole volume: bright vessels and coil
 BODY_THRESHOLD = 40  # of 255, after windowing: air and its noise stay below
 MARGIN_MM = 8.0
 SCALE_BAR_MM = 50
+COLOUR_SHARE = 0.5  # of an organ's colour over the image
 TOWARDS = (1, 1, -1)  # on screen, indices grow to the patient's left, to the back and to the feet (LPS signs)
 
 REFERENCE_STROKE = "#ffffff"
@@ -66,6 +67,13 @@ def on_black(labels: np.ndarray, label_set: LabelSet) -> np.ndarray:
     """Class indices (row, column) as RGB (row, column, 3): organs in their colours, background black."""
     colours = np.array([(0, 0, 0), *(organ.colour for organ in label_set.organs)], np.uint8)
     return colours[labels]
+
+
+def over_image(grey: np.ndarray, labels: np.ndarray, label_set: LabelSet) -> np.ndarray:
+    """A grey slice (row, column) as RGB, with the organs' colours laid over it, half transparent."""
+    image = np.repeat(grey[..., None], 3, axis=-1)
+    mixed = np.round((1 - COLOUR_SHARE) * image + COLOUR_SHARE * on_black(labels, label_set)).astype(np.uint8)
+    return np.where((labels > 0)[..., None], mixed, image)
 
 
 def outline(mask: np.ndarray, pixel_mm: tuple[float, float], *, colour: str, dashed: bool = False) -> Outline:
