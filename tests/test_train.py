@@ -13,7 +13,7 @@ from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
 from steelyard.errors import Interrupted
 from steelyard.losses.tversky import IoULoss
-from steelyard.train import Schedule, fit, make_optimiser
+from steelyard.train import Schedule, fit, make_optimiser, seeded_dropout
 from tiny_network import ExplodingNetwork, TinyNetwork
 
 
@@ -143,3 +143,14 @@ def test_a_state_is_saved_at_the_end() -> None:
     states: list[TrainingState] = []
     trained(tiny(), Schedule(epochs=3), save=states.append)
     assert states[-1].epoch == 3
+
+
+def test_each_process_drops_out_at_random_on_its_own_and_the_first_as_one_alone_would() -> None:
+    def drawn(which: Batches, epoch: int) -> float:
+        with seeded_dropout(which, epoch):
+            return float(torch.rand(()))
+
+    whole = batches()
+    first, second = (whole.of_process(process, 2) for process in (0, 1))
+    assert drawn(whole, 4) == drawn(first, 4)
+    assert len({drawn(first, 4), drawn(second, 4), drawn(first, 5), drawn(second, 5)}) == 4

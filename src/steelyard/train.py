@@ -94,7 +94,7 @@ def fit(
             group["lr"] = schedule.rate(epoch)
         network.train()
         total = torch.zeros((), device=batches.slices.images.device)
-        with seeded_dropout(batches.seed, epoch):
+        with seeded_dropout(batches, epoch):
             for step, (images, target) in enumerate(batches.epoch(epoch)):
                 if stop():
                     raise Interrupted(f"stopped in epoch {epoch + 1} of {schedule.epochs}")
@@ -134,10 +134,12 @@ def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
 
 
 @contextlib.contextmanager
-def seeded_dropout(seed: int, epoch: int) -> Iterator[None]:
-    """Dropout's random numbers from seed and epoch; the caller's generator is put back afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seeded(seed, epoch, "dropout").initial_seed())
+def seeded_dropout(batches: Batches, epoch: int) -> Iterator[None]:
+    """Dropout's random numbers from seed, epoch and process; the caller's generator is put back afterwards."""
+    purpose = f"dropout {batches.process}" if batches.process else "dropout"  # else all processes would drop alike
+    device = batches.slices.images.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seeded(batches.seed, epoch, purpose).initial_seed())
         yield
 
 

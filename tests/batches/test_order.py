@@ -9,6 +9,7 @@ from torch import Tensor
 from steelyard.batches.affine import RandomAffine
 from steelyard.batches.order import Batches, seeded
 from steelyard.batches.slices import SliceSet
+from steelyard.batches.strong import StrongAugmentation
 
 
 def numbered(count: int) -> SliceSet:
@@ -106,3 +107,27 @@ def test_every_purpose_epoch_and_seed_has_its_own_numbers():
     keys = [(1, 2, "order"), (1, 2, "augmentation"), (2, 1, "order"), (12, 0, "order"), (1, 20, "order")]
     assert len({float(torch.rand((), generator=seeded(*key))) for key in keys}) == 5
     assert seeded(1, 2, "order").initial_seed() == seeded(1, 2, "order").initial_seed()
+
+
+@pytest.mark.parametrize("augmentation", [RandomAffine(translate_px=1), StrongAugmentation(), None])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_rows_of_all_processes_together_are_the_batch_of_one(processes: int, augmentation) -> None:
+    whole = batches(augmentation=augmentation)
+    shares = [whole.of_process(process, processes) for process in range(processes)]
+    epochs = zip(whole.epoch(2), *(share.epoch(2) for share in shares), strict=True)
+    for (images, target), *parts in epochs:
+        assert [len(part) for part, _ in parts] == {2: [3, 2], 3: [2, 2, 1]}[processes]  # of five rows
+        for process, (own_images, own_target) in enumerate(parts):
+            assert torch.equal(own_images, images[process::processes])
+            assert torch.equal(own_target, target[process::processes])
+
+
+def test_a_share_leaves_the_whole_as_it_was():
+    whole = batches()
+    whole.of_process(1, 2)
+    assert [len(images) for images, _ in whole.epoch(0)] == [5, 5, 5, 5]
+
+
+def test_a_batch_smaller_than_the_number_of_processes_is_refused():
+    with pytest.raises(ValueError, match="a batch of 3 slices cannot be shared by 4 processes"):
+        batches(3, batch_size=32).of_process(0, 4)

@@ -12,19 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from steelyard.losses import LOSSES
-from worked_losses import random_case, value_and_gradient
+from worked_losses import built, random_case, value_and_gradient
 
 ALL = sorted(LOSSES)
 STUDY = {"crossE", "cross_entropy", "iou11", "iou1505", "iou0515", "dice", "diceBK", "dice_ce", "tversky"}
 FLOATS = [torch.bfloat16, torch.float16, torch.float32]
-
-
-def built(name: str, classes: int = 3) -> nn.Module:
-    """With its defaults, and unequal class frequencies for a loss that asks for them."""
-    factory = LOSSES[name]
-    shares = torch.arange(classes, 0, -1).double()
-    asked = {"class_frequencies": (shares / shares.sum()).tolist()}
-    return factory(**{key: asked[key] for key in asked.keys() & inspect.signature(factory).parameters.keys()})
 
 
 def sure_of(target: Tensor, classes: int = 3, *, height: float = 30.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -34,20 +35,36 @@ class Batches:
         self.batch_size = min(batch_size, len(slices))
         self.seed = seed
         self.augmentation = augmentation
+        self.process, self.processes = 0, 1
+
+    def of_process(self, process: int, processes: int) -> Batches:
+        """The same batches, of which only one process's rows are yielded: every `processes`-th, from row `process` on.
+
+        All processes' rows together are the whole batch, changed at random as it would be in one process.
+        """
+        if processes > self.batch_size:
+            raise ValueError(
+                f"a batch of {self.batch_size} slices cannot be shared by {processes} processes; take larger batches."
+            )
+        shared = copy.copy(self)
+        shared.process, shared.processes = process, processes
+        return shared
 
     def __len__(self) -> int:
         return len(self.slices) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields images (batch, channel, row, column) float32 and target (batch, row, column) int64."""
+        """Yields images (batch, channel, row, column) float32 and target (batch, row, column) int64, this process's."""
         order = torch.randperm(len(self.slices), generator=seeded(self.seed, epoch, "order"))
         random = seeded(self.seed, epoch, "augmentation")
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size].to(self.slices.images.device)
             images, target = self.slices.images[chosen], self.slices.labels[chosen].long()
             if self.augmentation is not None:
-                images, target = self.augmentation(images, target, random)
-            yield images, target
+                images, target = self.augmentation(
+                    images, target, random
+                )  # of all rows: as many draws in every process
+            yield images[self.process :: self.processes], target[self.process :: self.processes]
 
 
 def seeded(seed: int, epoch: int, purpose: str) -> torch.Generator:

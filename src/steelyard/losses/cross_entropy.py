@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steelyard.losses import LOSSES
+from steelyard.losses.processes import sum_over_processes
 from steelyard.losses.soft_counts import check_inputs
 
 
 @LOSSES.register("cross_entropy", "cross-entropy, every pixel alike")
 class CrossEntropyLoss(nn.Module):
     """Σ w_y · (−log p_y) / Σ w_y over the pixels of the batch, y the pixel's reference class.
+
+    The batch is that of all processes together, where several train one network.
 
     Args:
         class_weights: w, one per class (background first); all 1 when None.
@@ -43,15 +46,14 @@ class CrossEntropyLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.class_weights is None:
-            return functional.cross_entropy(logits, target.long())
-        if len(self.class_weights) != logits.shape[1]:
+        if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} values for {logits.shape[1]} classes (background first)."
             )
-        weights = logits.new_tensor(self.class_weights)
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
-        total = weights[target.long()].sum()
+        total = charged.new_full((), target.numel()) if weights is None else weights[target.long()].sum()
+        charged, total = sum_over_processes(torch.stack([charged, total]))
         return charged / torch.where(total == 0, torch.ones_like(total), total)
 
 

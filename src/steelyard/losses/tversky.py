@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
+from steelyard.losses.processes import mean_over_processes, pool_over_processes
 from steelyard.losses.soft_counts import check_inputs, probabilities_of, soft_counts
 
 EPSILON = 1e-7  # added to the denominator alone: no class is ever 0 / 0, and an absent one scores exactly 0
@@ -28,7 +29,8 @@ class IoULoss(nn.Module):
         fn_weight: β, the price of a voxel missed. The study keeps α + β = 2; (1, 1) is IoU, (½, ½) is Dice.
         class_weights: weights of the classes' terms in the mean, one per class; equal when None.
         background: whether class 0 has a term in the mean.
-        scope: `batch` pools the counts over the batch; `slice` takes each sample's loss, then their mean.
+        scope: `batch` pools the counts over the batch; `slice` takes each sample's loss, then their mean. The batch is
+            that of all processes together, where several train one network.
         absent: what a class without a reference voxel in the scope adds: `formula` (its term is 1 with zero gradient
             and it stays in the divisor, as in the study), `skip` (left out of sum and divisor; a loss of 0 with zero
             gradient when no class remains), `penalise` (fp_weight × the mean probability of the class over the
@@ -80,8 +82,8 @@ class IoULoss(nn.Module):
         self._check_lengths(logits.shape[1])
         counts = soft_counts(probabilities_of(logits), target)
         if self.scope == "batch":
-            counts = counts.over_cases()
-        return self._mean_over_classes(counts).mean()
+            return self._mean_over_classes(pool_over_processes(counts.over_cases()))
+        return mean_over_processes(self._mean_over_classes(counts))
 
     def _mean_over_classes(self, counts: Confusion) -> Tensor:
         """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
