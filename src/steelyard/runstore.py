@@ -110,6 +110,10 @@ class RunFolder:
         """Holds one line with the reason while the last attempt failed."""
         return self.path / "FAILED"
 
+    def mark_failed(self, reason: str) -> None:
+        """Leave the reason, one line, for people and for the next attempt."""
+        write_atomically(self.failure, lambda temporary: temporary.write_text(reason + "\n", encoding="utf-8"))
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
         """Yields True while this process alone holds the run; False at once when another process does.

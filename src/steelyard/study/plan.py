@@ -7,34 +7,37 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from steelyard.datasets import CaseKey, Dataset
 from steelyard.datasets.fingerprint import data_hash
-from steelyard.errors import BadData, BadSpec
+from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.labels import LabelSet
+from steelyard.metrics import METRICS
 from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
 from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
-from steelyard.study.spec import Part, StudySpec, known_parts, parse_spec, read_toml
+from steelyard.study.spec import Part, StudySpec, Task, known_parts, parse_spec, read_toml
 
+UNICLASS_CLASSES = 2  # the organ and everything else
 FEW_TEST_PATIENTS = 5
 NEVER_CHANGES_A_RESULT = {"device", "precision", "validate_every"}  # keys of [train]; the resolved precision counts
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network trained with one loss on one fold from one seed."""
+    """One network trained with one loss on one fold from one seed: on all organs, or (`uniclass`) on one of them."""
 
     name: str
     network: Part
     loss: Part
     fold: Fold
     seed: int
-    task: str = "multiclass"
+    task: Task = "multiclass"
+    organ: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,30 @@ def make_plan(spec: StudySpec) -> Plan:
         channels = _channels(spec, dataset, keys)
     except BadSpec as error:  # the parts can be tried all the same
         raise BadSpec(*error.errors, *part_errors(spec.grid.network, spec.grid.loss)) from None
-    errors = part_errors(
-        spec.grid.network,
-        spec.grid.loss,
-        channels=channels,
-        classes=dataset.label_set.class_count,
-        size=spec.preprocess.size,
-    )
+    errors = [
+        error
+        for task in spec.grid.task
+        for error in part_errors(
+            spec.grid.network,
+            spec.grid.loss,
+            channels=channels,
+            classes=dataset.label_set.class_count if task == "multiclass" else UNICLASS_CLASSES,
+            size=spec.preprocess.size,
+        )
+    ]
+    errors += _compare_errors(spec, dataset.label_set)
     if errors:
         raise BadSpec(*errors)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
     hashes = {key: data_hash(dataset, (key,)) for key in keys}
     runs = [
-        _named_run(spec, dataset.label_set, network, loss, fold, seed, hashes, precision)
-        for network, loss, fold, seed in itertools.product(spec.grid.network, spec.grid.loss, used, spec.grid.seed)
+        _named_run(spec, dataset.label_set, Run("", network, loss, fold, seed, *target), hashes, precision)
+        for network, target, loss, fold, seed in itertools.product(
+            spec.grid.network, _targets(spec, dataset.label_set), spec.grid.loss, used, spec.grid.seed
+        )
     ]
     if len({run.name for run in runs}) < len(runs):
-        raise BadSpec("[grid] asks for the same run twice. List each network, loss and seed once.")
+        raise BadSpec("[grid] asks for the same run twice. List each network, loss, seed and task once.")
     return Plan(spec, dataset, hashes, precision, tuple(runs), tuple(_warnings(spec, used)))
 
 
@@ -123,7 +133,7 @@ def write_plan(plan: Plan) -> None:
             "name": plan.spec.study.name,
             "spec": public_spec(plan.spec),
             "label_set": _label_set_json(plan.dataset.label_set),
-            "runs": [describe(run) for run in plan.runs],
+            "runs": [describe(run) | {"organ": run.organ} for run in plan.runs],
             "warnings": list(plan.warnings),
         },
     )
@@ -146,6 +156,19 @@ def public_spec(spec: StudySpec) -> dict[str, Any]:
     return spec.model_dump(mode="json")
 
 
+def _compare_errors(spec: StudySpec, label_set: LabelSet) -> list[str]:
+    """[compare] may name organs of the data and metrics with a value per organ and patient."""
+    errors = [
+        unknown_name("organ", name, label_set.class_names[1:])
+        for name in spec.compare.organs or []
+        if name not in label_set.class_names[1:]
+    ]
+    known = sorted({METRICS[name].name for name in METRICS if METRICS[name].reads != "classes"})
+    if spec.compare.metric not in known:
+        errors.append(unknown_name("metric per organ", spec.compare.metric, known))
+    return errors
+
+
 def _channels(spec: StudySpec, dataset: Dataset, keys: tuple[CaseKey, ...]) -> int:
     """Channels of the first case of each sequence, which must agree: one network sees them all."""
     first = {key.sequence: key for key in reversed(keys)}
@@ -156,29 +179,36 @@ def _channels(spec: StudySpec, dataset: Dataset, keys: tuple[CaseKey, ...]) -> i
     return next(iter(counts.values()))
 
 
+def _targets(spec: StudySpec, label_set: LabelSet) -> list[tuple[Task, str | None]]:
+    """(task, organ) of every network that one loss, fold and seed need."""
+    organs: dict[Task, list[str | None]] = {
+        "multiclass": [None],
+        "uniclass": [organ.name for organ in label_set.organs],
+    }
+    return [(task, organ) for task in spec.grid.task for organ in organs[task]]
+
+
 def _named_run(
-    spec: StudySpec,
-    label_set: LabelSet,
-    network: Part,
-    loss: Part,
-    fold: Fold,
-    seed: int,
-    hashes: Mapping[CaseKey, str],
-    precision: Precision,
+    spec: StudySpec, label_set: LabelSet, run: Run, hashes: Mapping[CaseKey, str], precision: Precision
 ) -> Run:
+    """The run with its name, which changes when anything changes that can change its result."""
+    never = NEVER_CHANGES_A_RESULT | ({"devices"} if spec.train.devices == 1 else set())
     decides = {
-        "train": [hashes[key] for key in fold.train],
-        "test": [hashes[key] for key in fold.test],
+        "train": [hashes[key] for key in run.fold.train],
+        "test": [hashes[key] for key in run.fold.test],
         "dataset": [spec.data.dataset, spec.data.options],
         "labels": [(organ.name, organ.source_value) for organ in label_set.organs],
         "preprocess": spec.preprocess.model_dump(),
-        "schedule": spec.train.model_dump(exclude=NEVER_CHANGES_A_RESULT) | {"precision": precision},
-        "network": [network.model_dump(), _content_of(network.options.get("weights"))],
-        "loss": loss.model_dump(),
-        "seed": seed,
+        "schedule": spec.train.model_dump(exclude=never) | {"precision": precision},
+        "network": [run.network.model_dump(), _content_of(run.network.options.get("weights"))],
+        "loss": run.loss.model_dump(),
+        "seed": run.seed,
     }
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{network.title}-{loss.title}").strip("-")[:60]
-    return Run(f"{slug}-f{fold.index}-s{seed}-{_digest(decides)[:8]}", network, loss, fold, seed)
+    if run.organ is not None:
+        decides["organ"] = run.organ
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{run.network.title}-{run.loss.title}").strip("-")[:60]
+    only = "" if run.organ is None else "-" + re.sub(r"[^A-Za-z0-9.]+", "-", run.organ)
+    return replace(run, name=f"{slug}{only}-f{run.fold.index}-s{run.seed}-{_digest(decides)[:8]}")
 
 
 def _content_of(weights: object) -> str | None:

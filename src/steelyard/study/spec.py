@@ -17,6 +17,8 @@ from steelyard.losses import LOSSES
 from steelyard.networks import NETWORKS
 from steelyard.registry import Registry
 
+Task = Literal["multiclass", "uniclass"]
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -108,14 +110,29 @@ class TrainTable(_Table):
     validate_every: Annotated[int, Field(ge=1)] = 5
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class GridTable(_Table):
-    """[grid]: every combination of these is one run per fold."""
+    """[grid]: every combination of these is one run per fold; with task `uniclass`, one run per fold and organ."""
 
     network: Annotated[list[PartOrName], Field(min_length=1)]
     loss: Annotated[list[PartOrName], Field(min_length=1)]
     seed: Annotated[list[int], Field(min_length=1)] = [1]
+    task: Annotated[list[Task], Field(min_length=1)] = ["multiclass"]
+
+
+class CompareTable(_Table):
+    """[compare]: the family of comparisons, declared before any number is seen. Changes no run.
+
+    Every loss of `losses` (by its name as tables show it; all others when left out) is compared with `baseline` (the
+    first loss of the grid when left out) on `metric`, organ by organ of `organs` (all when left out).
+    """
+
+    baseline: str | None = None
+    metric: str = "iou"
+    losses: Annotated[list[str], Field(min_length=1)] | None = None
+    organs: Annotated[list[str], Field(min_length=1)] | None = None
 
 
 class StudySpec(_Table):
@@ -127,6 +144,16 @@ class StudySpec(_Table):
     folds: FoldsTable = FoldsTable()
     train: TrainTable = TrainTable()
     grid: GridTable
+    compare: CompareTable = CompareTable()
+
+    @model_validator(mode="after")
+    def _compare_names_losses_of_the_grid(self) -> StudySpec:
+        known = [loss.title for loss in self.grid.loss]
+        named = [self.compare.baseline] if self.compare.baseline is not None else []
+        for title in named + (self.compare.losses or []):
+            if title not in known:
+                raise ValueError(f"[compare] names losses of the grid ({', '.join(known)}); came {title!r}")
+        return self
 
     @property
     def folder(self) -> Path:

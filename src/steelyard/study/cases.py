@@ -1,0 +1,71 @@
+"""The cases of a study: prepared for its networks, and kept on their own grid for pictures and viewers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+
+from rich.console import Console
+
+from steelyard.datasets import CaseKey, Dataset
+from steelyard.errors import BadData, Interrupted
+from steelyard.io.nifti import write_label_map, write_volume
+from steelyard.preprocess.cache import PreparedCase, prepare_cached
+from steelyard.runstore import read_json, write_json
+from steelyard.study.objects import preprocessing_of
+from steelyard.study.plan import Plan, Run
+from steelyard.volume import Case, LabelMap, Volume
+
+Cases = Mapping[CaseKey, PreparedCase]
+Stop = Callable[[], bool]
+
+
+def prepare_cases(plan: Plan, runs: Iterable[Run], *, console: Console, stop: Stop) -> Cases:
+    """Every case of those runs on the network's grid, from the cache where it is there."""
+    preprocessing = preprocessing_of(plan.spec)
+    needed = sorted({key for run in runs for key in run.fold.train + run.fold.test})
+    cases = {}
+    with console.status("reading cases") if console.is_terminal else contextlib.nullcontext():
+        for key in needed:
+            stop_if_asked(stop, "while reading cases")
+            cases[key] = prepare_cached(
+                plan.folder.parent / "cache",
+                key.case_id,
+                plan.data_hashes[key],
+                preprocessing,
+                lambda key=key: read_labelled(plan.dataset, key)[0],  # type: ignore[misc]
+            )
+    return cases
+
+
+def keep_cases(plan: Plan, *, stop: Stop) -> None:
+    """Image (first channel) and reference of every held-out case, for pictures and viewers; anew when data change."""
+    for key in sorted({key for run in plan.runs for key in run.fold.test}):
+        folder = plan.folder / "cases" / key.case_id
+        source = {"data_hash": plan.data_hashes[key]}
+        if (folder / "source.json").exists() and read_json(folder / "source.json") == source:
+            continue
+        stop_if_asked(stop, "while keeping cases")
+        case, reference = read_labelled(plan.dataset, key)
+        intensities = case.image.intensities
+        first = intensities if intensities.ndim == 3 else intensities[0]
+        (folder / "source.json").unlink(missing_ok=True)
+        write_volume(folder / "image.nii.gz", Volume(first, case.image.geometry))
+        write_label_map(folder / "reference.nii.gz", reference)
+        write_json(folder / "source.json", source)
+
+
+def read_labelled(dataset: Dataset, key: CaseKey) -> tuple[Case, LabelMap]:
+    """The case and its reference; `BadData` where there is none."""
+    case = dataset.read(key)
+    if case.reference is None:
+        raise BadData(
+            f"case {key.case_id}: a reference is needed to train and score; there is none. Leave the case out."
+        )
+    return case, case.reference
+
+
+def stop_if_asked(stop: Stop, when: str) -> None:
+    """Raises Interrupted when `stop` answers True."""
+    if stop():
+        raise Interrupted(f"stopped {when}")

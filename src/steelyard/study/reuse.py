@@ -1,0 +1,57 @@
+"""A run that another study beside this one has already done is taken over instead of trained again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from steelyard.runstore import RunFolder, read_json, write_json, write_parquet
+from steelyard.study.plan import Plan
+
+REWRITTEN = {"run.json", "scores.parquet"}  # they name the study
+LEFT_BEHIND = {"lock", "DONE", "FAILED", "checkpoint.pt"}
+
+
+def take_from_other_studies(plan: Plan, *, console: Console) -> None:
+    """Fill folders of undone runs from finished runs of the same name in studies under the same `out`.
+
+    A run's name holds a hash of all that can change its result, so equal names mean equal runs. Files are linked
+    where the file system can, and `run.json` says which study they were made in.
+    """
+    for run in plan.runs:
+        folder = plan.run_folder(run)
+        if folder.is_done:
+            continue
+        for done in sorted(plan.folder.parent.glob(f"*/{run.name}/DONE")):
+            with folder.locked() as mine:
+                if mine and not folder.is_done:
+                    _take(RunFolder(done.parent), folder, study=plan.spec.study.name)
+                    console.print(f"{run.name}: taken from the study {done.parent.parent.name}", highlight=False)
+            break
+
+
+def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
+    target.checkpoint.unlink(missing_ok=True)
+    for file in sorted(source.path.rglob("*")):
+        name = file.relative_to(source.path)
+        if file.is_file() and name.name not in REWRITTEN | LEFT_BEHIND and ".tmp." not in name.name:
+            _link(file, target.path / name)
+    scores = pl.read_parquet(source.scores).with_columns(pl.lit(study, dtype=pl.String).alias("study"))
+    write_parquet(target.scores, scores)
+    record = read_json(source.manifest)
+    write_json(target.manifest, record | {"study": study, "taken_from": record.get("taken_from", record["study"])})
+    target.mark_done()
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the file, or a copy; files of runs are replaced and never changed, so both names are safe."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)

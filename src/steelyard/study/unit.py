@@ -1,0 +1,129 @@
+"""One run, the unit of work: whoever holds its lock trains, predicts and scores it, once, whatever interrupts it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import polars as pl
+from rich.console import Console
+
+from steelyard.batches.order import Batches
+from steelyard.batches.slices import stack_slices
+from steelyard.checkpoint import load_state, save_state, save_weights
+from steelyard.errors import SteelyardError
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parquet
+from steelyard.study.cases import Cases, Stop
+from steelyard.study.manifest import manifest
+from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
+from steelyard.study.plan import Plan, Run, describe, public_spec
+from steelyard.study.progress import TrainingProgress
+from steelyard.study.score import held_out_iou, score_run
+from steelyard.study.task import task_label_set, task_slices
+from steelyard.train import fit
+
+
+def do_run(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, stop: Stop) -> str | None:
+    """Carry the run out; its lock must be held. Goes on from the last saved state where there is one.
+
+    Returns None when the run got done, else the reason why it failed, which is also left in its folder.
+
+    Raises:
+        Interrupted, BadData, OSError: what stops the whole study.
+    """
+    folder = plan.run_folder(run)
+    try:
+        _carry_out(plan, run, folder, cases, title=title, console=console, stop=stop)
+    except (SteelyardError, OSError):
+        raise
+    except Exception as error:  # a diverged loss, no memory left, whatever a foreign network does
+        said = str(error).splitlines()
+        reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+        folder.mark_failed(reason)
+        return reason
+    return None
+
+
+def _carry_out(
+    plan: Plan, run: Run, folder: RunFolder, cases: Cases, *, title: str, console: Console, stop: Stop
+) -> None:
+    device = device_of(plan.spec.train)
+    label_set = task_label_set(plan.dataset.label_set, run.organ)
+    context = preprocessing_of(plan.spec).context
+    schedule = schedule_of(plan.spec.train, plan.precision)
+    training, held_out = (
+        task_slices(
+            stack_slices([cases[key] for key in keys], context=context, device=device),
+            plan.dataset.label_set,
+            run.organ,
+        )
+        for keys in (run.fold.train, run.fold.test)
+    )
+    network = network_of(
+        run.network,
+        channels=training.images.shape[1],
+        classes=label_set.class_count,
+        size=plan.spec.preprocess.size,
+        seed=run.seed,
+    ).to(device)
+    about = manifest(
+        plan,
+        run,
+        device=device,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        slices=len(training),
+    )
+    _write_manifest(plan, run, folder, about)
+
+    resume = load_state(folder.checkpoint)
+    with (
+        TrainingProgress(
+            console, title, epochs=schedule.epochs, first_epoch=0 if resume is None else resume.epoch
+        ) as progress,
+        warnings.catch_warnings(record=True) as warned,
+    ):
+        history = fit(
+            network,
+            loss_of(run.loss, training.class_frequencies(label_set.class_count)).to(device),
+            Batches(
+                training,
+                batch_size=plan.spec.train.batch_size,
+                seed=run.seed,
+                augmentation=augmentation_of(plan.spec.train),
+            ),
+            schedule,
+            resume=resume,
+            save=lambda state: save_state(folder.checkpoint, state),
+            validate=lambda network: held_out_iou(network, held_out, label_set, plan),
+            progress=progress,
+            stop=stop,
+        )
+    save_weights(folder.weights, network)
+    frame = pl.DataFrame(
+        history, schema={"epoch": pl.Int64, "quantity": pl.String, "organ": pl.String, "value": pl.Float64}
+    )
+    write_parquet(folder.history, frame)
+    started = time.monotonic()
+    score_run(plan, run, folder, network, cases, device=device, stop=stop)
+    training_seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
+    about |= {
+        "training_seconds": round(training_seconds, 1),
+        "seconds": round(training_seconds + time.monotonic() - started, 1),
+        "warnings": sorted({str(warning.message) for warning in warned}),
+    }
+    _write_manifest(plan, run, folder, about)
+    folder.mark_done()
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:
+    write_json(
+        folder.manifest,
+        {
+            "schema": SCHEMA_VERSION,
+            "study": plan.spec.study.name,
+            **describe(run),
+            "spec": public_spec(plan.spec),
+            "manifest": about,
+        },
+    )
