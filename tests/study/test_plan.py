@@ -36,10 +36,36 @@ def test_the_grid_is_every_combination(patients: Path) -> None:
     assert {run.fold.index for run in plan.runs} == {0, 3}
 
 
+def test_uniclass_asks_for_one_network_per_organ_and_leaves_the_multiclass_names_alone(patients: Path) -> None:
+    both = make_plan(tiny_spec(patients, Path("o"), grid={"task": ["multiclass", "uniclass"]})).runs
+    assert [(run.loss.name, run.organ) for run in both] == [
+        (loss, organ)
+        for organ in (None, "liver", "right_kidney", "left_kidney", "spleen")
+        for loss in ("cross_entropy", "iou0515")
+    ]
+    assert [run.name for run in both[:2]] == names(patients)
+    assert len({run.name for run in both}) == 10
+    assert "-left-kidney-f0-" in both[6].name
+
+
+def test_what_is_compared_must_be_in_the_study_and_changes_no_run(patients: Path) -> None:
+    declared = {"baseline": "iou0515", "metric": "dice", "losses": ["cross_entropy"], "organs": ["spleen"]}
+    assert names(patients, compare=declared) == names(patients)
+    wrong = {"baseline": "dice", "metric": "ioux", "organs": ["splen"]}
+    with pytest.raises(BadSpec) as caught:
+        make_plan(tiny_spec(patients, Path("o"), compare=wrong))
+    assert [line.split(".")[0] for line in caught.value.errors] == [
+        "no loss of this grid is named 'dice'",
+        "no organ is named 'splen'",
+        "no metric per organ is named 'ioux'",
+    ]
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"train": {"epochs": 4}},
+        {"train": {"devices": 2}},
         {"train": {"batch_size": 5}},
         {"train": {"learning_rate": 0.01}},
         {"train": {"augment": "strong"}},

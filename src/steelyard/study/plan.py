@@ -157,8 +157,11 @@ def public_spec(spec: StudySpec) -> dict[str, Any]:
 
 
 def _compare_errors(spec: StudySpec, label_set: LabelSet) -> list[str]:
-    """[compare] may name organs of the data and metrics with a value per organ and patient."""
-    errors = [
+    """[compare] may name losses of the grid, organs of the data and metrics with a value per organ and patient."""
+    losses = [loss.title for loss in spec.grid.loss]
+    named = [*([] if spec.compare.baseline is None else [spec.compare.baseline]), *(spec.compare.losses or [])]
+    errors = [unknown_name("loss of this grid", title, losses) for title in named if title not in losses]
+    errors += [
         unknown_name("organ", name, label_set.class_names[1:])
         for name in spec.compare.organs or []
         if name not in label_set.class_names[1:]

@@ -146,15 +146,6 @@ class StudySpec(_Table):
     grid: GridTable
     compare: CompareTable = CompareTable()
 
-    @model_validator(mode="after")
-    def _compare_names_losses_of_the_grid(self) -> StudySpec:
-        known = [loss.title for loss in self.grid.loss]
-        named = [self.compare.baseline] if self.compare.baseline is not None else []
-        for title in named + (self.compare.losses or []):
-            if title not in known:
-                raise ValueError(f"[compare] names losses of the grid ({', '.join(known)}); came {title!r}")
-        return self
-
     @property
     def folder(self) -> Path:
         """Where the study's runs and its report go."""
