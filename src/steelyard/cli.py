@@ -41,17 +41,61 @@ def demo(*, out: Path = RUNS) -> None:
 
 
 @app.command
-def run(study: Path) -> None:
+def run(
+    study: Path,
+    *,
+    engine: Literal["local", "ray", "slurm"] = "local",
+    workers: Annotated[int | None, Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
+    address: str | None = None,
+    gpu_share: Annotated[float | None, Parameter(validator=cyclopts.validators.Number(gt=0, lte=1))] = None,
+    slurm: Annotated[dict[str, str] | None, Parameter(negative=())] = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
     """Do every run of a study that is not done yet, then write its report. The same command resumes.
+
+    The command may be given several times at once, on several machines that share the run folder: no run is done twice.
+
+    Parameters
+    ----------
+    study
+        The study's TOML file.
+    engine
+        Who does the runs: processes of this machine, tasks on a Ray cluster, or jobs of SLURM.
+    workers
+        How many processes of this machine; one per GPU or per two cores when left out.
+    address
+        The Ray cluster, as host:port or auto; this machine alone when left out.
+    gpu_share
+        How much of a GPU each run on Ray needs: .25 puts four small networks on one.
+    slurm
+        What to ask SLURM for, by submitit's names: --slurm.slurm_partition gpu --slurm.timeout_min 240.
+    dry_run
+        Only list the runs and their state.
+    """
+    from steelyard.study.plan import plan_file
+
+    plan = plan_file(study)
+    if dry_run:
+        from steelyard.study.status import render_plan
+
+        _console().print(render_plan(plan))
+        return
+    _run(plan, engine=engine, workers=workers, address=address, gpu_share=gpu_share, slurm=slurm)
+
+
+@app.command
+def status(study: Path) -> None:
+    """Say which runs of a study are done, running, failed or to do, and how long the rest will take.
 
     Parameters
     ----------
     study
         The study's TOML file.
     """
-    from steelyard.study.plan import plan_file
+    from steelyard.study.spec import read_spec
+    from steelyard.study.status import render, study_status
 
-    _run(plan_file(study))
+    _console().print(render(study_status(read_spec(study).folder)))
 
 
 @app.command
@@ -73,17 +117,88 @@ def check(study: Path) -> None:
 
 
 @app.command
-def report(study: Path) -> None:
+def report(study: Path, *, beside: Path | None = None) -> None:
     """Write the page and the tables of a study from the runs that are done.
 
     Parameters
     ----------
     study
         The study's TOML file.
+    beside
+        The TOML file of a study that differs in one setting, to be put beside this one: split by sequence instead of
+        by patient shows the leak, without augmentation what augmentation brings.
     """
     from steelyard.study.spec import read_spec
 
-    _report(read_spec(study).folder)
+    _report(read_spec(study).folder, None if beside is None else read_spec(beside).folder)
+
+
+@app.command
+def paper(folder: Path = Path("studies/paper"), *, dry_run: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Do every study of the paper's reproduction, and write one page with its tables beside ours.
+
+    Parameters
+    ----------
+    folder
+        The folder with table1.toml, table2.toml, …
+    dry_run
+        Only list the studies' runs and their state.
+    """
+    from steelyard.report.paper_page import write_paper_page
+    from steelyard.study.paper.studies import paper_studies
+    from steelyard.study.plan import plan_file
+
+    plans = {file.stem: plan_file(file) for file in paper_studies(folder)}
+    failed = []
+    for title, plan in plans.items():
+        _console().print(f"{title}: {plan.spec.study.name}", highlight=False)
+        if dry_run:
+            from steelyard.study.status import render_plan
+
+            _console().print(render_plan(plan))
+            continue
+        try:
+            _run(plan)
+        except RunsFailed as error:
+            failed.append(f"{title}: {error}")
+    if dry_run:
+        return
+    studies = {title: plan.folder for title, plan in plans.items()}
+    page = write_paper_page(next(iter(studies.values())).parent, studies)
+    _console().print(f"paper: {page}", highlight=False, soft_wrap=True)
+    if failed:
+        raise RunsFailed(" ".join(failed))
+
+
+@app.command(name="metric-audit")
+def metric_audit(
+    study: Path,
+    prediction: Path | None = None,
+    *,
+    cases: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1))] = 5,
+    out: Path | None = None,
+) -> None:
+    """Show which metrics fail to reveal a failed organ: damage predictions on purpose and see what each metric says.
+
+    Parameters
+    ----------
+    study
+        The study's TOML file; or a folder of reference label maps, when `prediction` is given.
+    prediction
+        A folder of predicted label maps with the references' file names.
+    cases
+        How many cases to damage.
+    out
+        Folder for the page and its tables; beside the predictions' study, or ./metric-audit, when left out.
+    """
+    from steelyard.report.metric_audit_page import audit_metrics_of_folders, audit_metrics_of_study
+    from steelyard.study.spec import read_spec
+
+    if prediction is None:
+        page = audit_metrics_of_study(read_spec(study).folder, cases=cases, out=out)
+    else:
+        page = audit_metrics_of_folders(study, prediction, cases=cases, out=out)
+    _console().print(f"metric audit: {page}", highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -198,24 +313,28 @@ def check_data(path: Path, *, json: Path | None = None) -> None:
     findings.raise_errors()
 
 
-def _run(plan: Any) -> None:
+def _run(plan: Any, **engine: Any) -> None:
     from steelyard.study.run import run_study
 
     console = _console()
     for warning in plan.warnings:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)
     try:
-        run_study(plan, console=console)
+        run_study(plan, console=console, **engine)
     except RunsFailed:
         _report(plan.folder)  # which marks them, beside the runs that are done
         raise
     _report(plan.folder)
 
 
-def _report(folder: Path) -> None:
+def _report(folder: Path, beside: Path | None = None) -> None:
     from steelyard.report.write import write_report
+    from steelyard.study.compare import write_comparisons
 
-    page = write_report(folder)
+    for study in (folder, beside):
+        if study is not None:
+            write_comparisons(study)
+    page = write_report(folder, beside=beside) if beside is not None else write_report(folder)
     _console().print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
