@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """`write(temporary)` in the same folder, flushed to disk, then renamed to `path`: readers see all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # keeps .nii.gz and its like
+    writer = f"{socket.gethostname()}-{os.getpid()}"  # two machines may share the folder, and process numbers recur
+    temporary = path.with_name(f".{writer}.tmp.{path.name}")  # keeps .nii.gz and its like
     try:
         write(temporary)
         with temporary.open("rb") as file:
