@@ -26,6 +26,7 @@ from steelyard.study.objects import (
 )
 from steelyard.study.plan import Plan, Run
 from steelyard.study.progress import duration
+from steelyard.study.task import task_label_set
 from steelyard.train import fit
 
 TIMED_EPOCHS = 3  # of two batches each; the first warms up and is not counted
@@ -76,13 +77,14 @@ def estimate(plan: Plan) -> Estimate:
 
 def render(plan: Plan, cost: Estimate) -> Group:
     """The list of runs with their times, and the totals."""
-    table = Table("network", "loss", "fold", "seed", "patients: train, test", "time", box=None, pad_edge=False)
+    table = Table("network", "loss", "organ", "fold", "seed", "patients: train, test", "time", box=None, pad_edge=False)
     for run in plan.runs:
         patients = [len({key.patient_id for key in part}) for part in (run.fold.train, run.fold.test)]
         done = plan.run_folder(run).is_done
         table.add_row(
             run.network.title,
             run.loss.title,
+            run.organ or "all",
             str(run.fold.index),
             str(run.seed),
             f"{patients[0]}, {patients[1]}",
@@ -101,7 +103,7 @@ def _time_network(plan: Plan, run: Run, channels: int) -> tuple[float, int, int]
     """Seconds per training slice, parameters, and the peak of memory in bytes."""
     device = device_of(plan.spec.train)
     size = plan.spec.preprocess.size
-    classes = plan.dataset.label_set.class_count
+    classes = task_label_set(plan.dataset.label_set, run.organ).class_count
     count = 2 * plan.spec.train.batch_size
     labels = torch.randint(0, classes, (count, size, size), dtype=torch.uint8, device=device)
     noise = SliceSet(torch.randn(count, channels, size, size, device=device), labels)
@@ -121,7 +123,7 @@ def _time_network(plan: Plan, run: Run, channels: int) -> tuple[float, int, int]
 
 
 def _train_briefly(plan: Plan, run: Run, network: nn.Module, noise: SliceSet, clock: _Clock) -> None:
-    classes = plan.dataset.label_set.class_count
+    classes = task_label_set(plan.dataset.label_set, run.organ).class_count
     fit(
         network,
         loss_of(run.loss, [1 / classes] * classes).to(noise.images.device),
