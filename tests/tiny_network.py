@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import os
+import signal
+
+from torch import Tensor, distributed, nn
 
 
 class TinyNetwork(nn.Sequential):
@@ -31,4 +34,22 @@ class StumblingNetwork(TinyNetwork):
     def forward(self, images: Tensor) -> Tensor:
         if len(images) > 2:
             raise NotImplementedError
+        return super().forward(images)
+
+
+class LonelyNetwork(TinyNetwork):
+    """Works in the first of several processes alone."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if distributed.is_initialized() and distributed.get_rank() > 0:
+            raise NotImplementedError("only the first process can do this\nand no other")
+        return super().forward(images)
+
+
+class DeadlyNetwork(TinyNetwork):
+    """Kills every process but the first, as a machine without memory does."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if distributed.is_initialized() and distributed.get_rank() > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(images)

@@ -19,7 +19,7 @@ from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
 from steelyard.errors import BadSpec, Interrupted
 from steelyard.study.pooled_norm import with_pooled_norms
-from steelyard.study.processes import fault_behind, meet, one_line, started, threads_shared
+from steelyard.study.process_group import fault_behind, meet, one_line, started, threads_shared
 from steelyard.study.spec import TrainTable
 from steelyard.train import Progress, Schedule, fit
 

@@ -50,7 +50,8 @@ class PooledBatchNorm(_BatchNorm):
         mean = total / count
         centred = values - mean.reshape(per_channel)
         variance = sum_over_processes(centred.square().sum(axes)) / count
-        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        with torch.no_grad():
+            self._remember(mean, variance * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
