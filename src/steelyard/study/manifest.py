@@ -20,12 +20,14 @@ PACKAGES = ("steelyard", "torch", "numpy", "scipy", "pydicom", "nibabel", "sciki
 
 def manifest(plan: Plan, run: Run, *, device: torch.device, parameters: int, slices: int) -> dict[str, Any]:
     """JSON-able. Patients appear by their ids in the data set, never by name; paths by their last part."""
+    packages = PACKAGES if plan.spec.train.devices == 1 else (*PACKAGES, "lightning-fabric")
     return {
         "commit": commit(),
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
+        "devices": plan.spec.train.devices,
         "precision": plan.precision,
         "parameters": parameters,
         "training_slices": slices,

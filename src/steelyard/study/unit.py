@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 
 import polars as pl
 from rich.console import Console
@@ -16,6 +17,7 @@ from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parq
 from steelyard.study.cases import Cases, Stop
 from steelyard.study.manifest import manifest
 from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
+from steelyard.study.parallel import fit_in_parallel
 from steelyard.study.plan import Plan, Run, describe, public_spec
 from steelyard.study.progress import TrainingProgress
 from steelyard.study.score import held_out_iou, score_run
@@ -82,7 +84,8 @@ def _carry_out(
         ) as progress,
         warnings.catch_warnings(record=True) as warned,
     ):
-        history = fit(
+        train = fit if plan.spec.train.devices == 1 else partial(fit_in_parallel, devices=plan.spec.train.devices)
+        history = train(
             network,
             loss_of(run.loss, training.class_frequencies(label_set.class_count)).to(device),
             Batches(
