@@ -74,7 +74,7 @@ def done_damages(audit: MetricAudit) -> list[str]:
 
 
 def headline(audit: MetricAudit) -> str:
-    """The findings in one sentence: how many scores reveal the first damage, and which never reveal one for all organs."""
+    """The findings in one sentence: how many scores reveal the first damage, and which always miss an organ."""
     damages = done_damages(audit)
     found: dict[str, list[AuditRow]] = {}
     for damage in damages:
