@@ -103,7 +103,10 @@ def test_a_patient_is_named_on_each_dot(page):
 
 def test_a_failed_run_is_named_and_its_numbers_appear_nowhere(page):
     text = page.read_text(encoding="utf-8")
-    assert "dice-f0-s1-0a1b2c3d failed: the loss became NaN. It enters no table." in text
+    assert "1 of 3 planned runs has no result (1 failed): listed below, it enters no number." in text
+    row = text[text.index('<th scope="row">net-dice-f0-s1-0a1b2c3d</th>') :].split("</tr>")[0]
+    assert "<strong>failed</strong>" in row
+    assert "the loss became NaN" in row
     assert "0.123" not in text
     assert "† no run finished" in text
 
@@ -150,8 +153,9 @@ def test_a_study_without_a_finished_run_still_has_a_page(tmp_path):
     planned = [WrittenRun("iou0515", state="missing"), WrittenRun("dice", state="unfinished")]
     text = write_report(write_study(tmp_path / "new", planned)).read_text(encoding="utf-8")
     assert "No run is finished: there is nothing to show yet." in text
-    assert "was not started. It enters no table." in text
-    assert "is unfinished. It enters no table." in text
+    assert "2 of 2 planned runs have no result (1 running or interrupted, 1 not started)" in text
+    assert "<strong>not started</strong>" in text
+    assert "<strong>running or interrupted</strong></td><td>last written 20" in text
 
 
 def test_two_networks_get_tables_of_their_own(tmp_path):

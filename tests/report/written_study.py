@@ -21,7 +21,10 @@ GRID = Geometry((3, 4, 6), np.array([[0.0, 0, 3, 0], [0, 2, 0, 0], [5, 0, 0, 0],
 
 @dataclass
 class WrittenRun:
-    """`cases`: case id → organ → IoU (None: undefined); the patient is the part before the underscore."""
+    """`cases`: case id → organ → IoU (None: undefined); the patient is the part before the underscore.
+
+    `counts`: case id → class → (tp, fp, fn, tn); by default the same for every case. `organ` makes a run uniclass.
+    """
 
     loss: str
     cases: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -33,10 +36,17 @@ class WrittenRun:
     seed: int = 1
     state: str = "done"
     reason: str = ""
+    organ: str | None = None
+    counts: dict[str, dict[str, tuple[int, int, int, int]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return f"{self.network}-{self.loss}-f{self.fold}-s{self.seed}-0a1b2c3d".replace("/", "-")
+        of_organ = f"-{self.organ}" if self.organ else ""
+        return f"{self.network}-{self.loss}-f{self.fold}-s{self.seed}{of_organ}-0a1b2c3d".replace("/", "-")
+
+    @property
+    def task(self) -> str:
+        return "uniclass" if self.organ else "multiclass"
 
 
 def write_study(folder: Path, runs: list[WrittenRun], *, name: str = "small", warnings: tuple[str, ...] = ()) -> Path:
@@ -53,7 +63,9 @@ def write_study(folder: Path, runs: list[WrittenRun], *, name: str = "small", wa
             ]
         },
         "runs": [
-            {key: value for key, value in _identity(run).items() if key != "study"} | {"task": "multiclass"}
+            {key: value for key, value in _identity(run).items() if key != "study"}
+            | {"task": run.task}
+            | ({"organ": run.organ} if run.organ else {})  # older studies have no such key
             for run in runs
         ],
         "warnings": list(warnings),
@@ -99,14 +111,15 @@ def _write_run(folder: Path, run: WrittenRun) -> None:
     scores = [iou_score(v, organ, case) for case, values in run.cases.items() for organ, v in values.items()]
     scores += [iou_score(value, organ) for organ, value in run.pooled.items()]
     tp, fp, fn = run.background
-    scores.append(iou_score(tp / (tp + fp + fn), "background"))
+    if run.organ is None:
+        scores.append(iou_score(tp / (tp + fp + fn), "background"))
     to_frame([*scores, *run.others]).write_parquet(own / "scores.parquet")
-    counts = [("background", 0, tp, fp, fn, 50), ("liver", 1, 7, 1, 2, 90)]
+    usual = {"background": (tp, fp, fn, 50), "liver": (7, 1, 2, 90)}
     pl.DataFrame(
         [
-            {"case_id": case, "class_name": n, "class_index": i, "tp": a, "fp": b, "fn": c, "tn": d}
+            {"case_id": case, "class_name": name, "class_index": i, "tp": a, "fp": b, "fn": c, "tn": d}
             for case in run.cases
-            for n, i, a, b, c, d in counts
+            for i, (name, (a, b, c, d)) in enumerate(run.counts.get(case, usual).items())
         ]
         or None,
         schema={"case_id": pl.String, "class_name": pl.String, "class_index": pl.Int64}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import polars as pl
@@ -14,7 +14,9 @@ from steelyard.report.links import ALL_ORGANS
 from steelyard.report.means import mean
 from steelyard.report.metric_tables import FURTHER, MAIN, Shown
 from steelyard.report.missed_spilled import missed_and_spilled
+from steelyard.report.paired import paired_table
 from steelyard.report.read import BACKGROUND, Condition, Run
+from steelyard.report.statistics import read_statistics
 from steelyard.report.table import Cell, Header, Row, Section, Table
 from steelyard.report.tables import GLOBAL_COLUMNS
 
@@ -77,10 +79,19 @@ class _Found:
 
 
 def case_sections(comparison: Comparison, condition: Condition) -> tuple[CaseSection, ...]:
-    """A section for all organs, then one per organ, of a condition with at least one finished run."""
-    found = _look_up(comparison, condition)
+    """A section for all organs, then one per organ, of a condition with at least one finished run.
+
+    Where the study has statistics, each section ends with the patients beside the baseline.
+    """
+    found, statistics = _look_up(comparison, condition), read_statistics(comparison)
     organs = comparison.study.label_set.organs
-    return (_all_organs(comparison, found), *(_of_organ(organ, found) for organ in organs))
+    sections = (_all_organs(comparison, found), *(_of_organ(organ, found) for organ in organs))
+    if statistics is None:
+        return sections
+    return tuple(
+        replace(section, paired=paired_table(statistics, condition.loss, name))
+        for section, name in zip(sections, (None, *(organ.name for organ in organs)), strict=True)
+    )
 
 
 def _of_organ(organ: Organ, found: _Found) -> CaseSection:

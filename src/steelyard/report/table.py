@@ -11,7 +11,7 @@ DASH = "–"  # shown for a value that is undefined or was not measured
 class Cell:
     """One number. `undefined` counts values that were left out of it; `note` is a word beside it.
 
-    `link` leads to the cases behind the number; `shade`, from 0 to 1, darkens the cell on the page.
+    `word` stands in the number's place; `link` leads to the cases behind it; `shade`, 0 to 1, darkens the cell.
     """
 
     value: float | None = None
@@ -19,12 +19,15 @@ class Cell:
     best: bool = False
     undefined: int = 0
     note: str = ""
+    word: str = ""
     link: str = ""
     shade: float = 0.0
 
     @property
     def number(self) -> str:
-        """The rounded value with a true minus sign, or a dash."""
+        """The rounded value with a true minus sign, the word, or a dash."""
+        if self.word:
+            return self.word
         return DASH if self.value is None else f"{self.value:.{self.decimals}f}".replace("-", "−")
 
     @property

@@ -97,7 +97,7 @@ WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 def _unrounded(cell: Cell) -> str:
     if cell.value is None:
-        return ""
+        return cell.word
     return str(round(cell.value)) if cell.decimals == 0 else repr(float(cell.value))
 
 

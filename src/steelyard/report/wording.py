@@ -9,7 +9,10 @@ import polars as pl
 from steelyard.report.comparison import comparisons
 from steelyard.report.overlays import shown_condition
 from steelyard.report.read import Run, Study
+from steelyard.report.statistics import read_statistics
 from steelyard.report.tables import organ_table
+from steelyard.report.unfinished import unfinished_in_short
+from steelyard.report.verdicts import verdict_sentence
 
 PRIVATE_KEYS = frozenset({"root", "out"})  # paths on the machine of whoever ran the study: not for readers of the page
 FEWEST_FOR_A_TEST = 6  # a signed-rank test of 5 pairs cannot fall below p = 2 / 2⁵ = .0625
@@ -40,9 +43,14 @@ def what_was_run(study: Study) -> list[tuple[str, str]]:
 
 
 def in_short(study: Study) -> list[str]:
-    """The organ averages, highest first, of losses that may be ranked, and the lowest single result of the first."""
+    """Per network the verdicts and the organ averages, highest first, of losses that may be ranked; then the lowest
+    single result of the first.
+    """
     sentences = []
     for comparison in comparisons(study):
+        statistics = read_statistics(comparison)
+        if statistics is not None and statistics.family:
+            sentences.append(verdict_sentence(statistics))
         summary = organ_table(comparison).sections[-1].rows
         cells = next(row.cells for row in summary if row.header.label == "average of organs")
         found = [
@@ -77,10 +85,7 @@ def in_short(study: Study) -> list[str]:
 def warnings(study: Study) -> list[str]:
     """What a reader must know before believing a number: the study's own warnings, then runs, patients, repetitions."""
     lines = list(study.warnings)
-    for state, words in (("failed", "failed"), ("unfinished", "is unfinished"), ("missing", "was not started")):
-        lines += [
-            f"Run {run.run} {words}{_because(run)}. It enters no table." for run in study.runs if run.state == state
-        ]
+    lines += [said] if (said := unfinished_in_short(study)) else []
     if not study.done:
         return [*lines, "No run is finished: there is nothing to show yet."]
     patients = study.scores["patient_id"].drop_nulls().n_unique()
@@ -132,10 +137,6 @@ def _splits(study: Study) -> list[tuple[int, str]]:
 
 def _members(names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names)})"
-
-
-def _because(run: Run) -> str:
-    return f": {run.reason.rstrip('.')}" if run.reason else ""
 
 
 def _extent(patients: int, folds: set[int], seeds: set[int]) -> str:

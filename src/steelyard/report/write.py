@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from steelyard.report import charts, metric_tables, overlays, tables, wording
+from steelyard.report import charts, metric_tables, overlays, paired_points, plane, tables, wording
 from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import Comparison, comparisons
+from steelyard.report.forest import forest
 from steelyard.report.links import ALL_ORGANS, CASES_FOLDER, PAIRED, cases_page
+from steelyard.report.missed_table import missed_table
 from steelyard.report.random_slices import random_slices
 from steelyard.report.read import Study, read_study
+from steelyard.report.statistics import read_statistics
+from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
 from steelyard.report.table import Table
 from steelyard.report.table_files import WRITERS
+from steelyard.report.tasks_table import tasks_tables
 from steelyard.report.template import render
+from steelyard.report.unfinished import unfinished
+from steelyard.report.verdicts import verdict_sentence
 from steelyard.runstore import write_atomically
 from steelyard.views.slices import hex_colour
 
 FOLDER = "report"
+MOST_PATIENTS_UNFOLDED = 20
 
 
 def write_report(study_folder: Path) -> Path:
@@ -28,10 +37,10 @@ def write_report(study_folder: Path) -> Path:
     """
     study = read_study(study_folder)
     parts = [_tables(comparison) for comparison in comparisons(study)]
-    whole = tables.global_table(study)
-    found = [table for table in (whole, *(table for part in parts for table in part.values())) if table is not None]
+    whole, tasks = tables.global_table(study), tasks_tables(study)
+    found = [t for t in (whole, *tasks, *(t for part in parts for t in part.values())) if t is not None]
     target = study_folder / FOLDER
-    page = _page(study, whole, parts)
+    page = _page(study, whole, tasks, parts)
     _write_all(
         target / "tables", {f"{table.name}.{kind}": write(table) for table in found for kind, write in WRITERS.items()}
     )
@@ -40,7 +49,7 @@ def write_report(study_folder: Path) -> Path:
     return target / "index.html"
 
 
-def _page(study: Study, whole: Table | None, parts: list[dict[str, Table]]) -> str:
+def _page(study: Study, whole: Table | None, tasks: tuple[Table, ...], parts: list[dict[str, Table | None]]) -> str:
     shown = overlays.shown_condition(study)
     figures = [
         (organ, [overlays.draw(study, pick) for pick in overlays.pick_cases(study, shown, organ)])
@@ -54,7 +63,9 @@ def _page(study: Study, whole: Table | None, parts: list[dict[str, Table]]) -> s
         what=wording.what_was_run(study),
         short=wording.in_short(study),
         warnings=wording.warnings(study),
+        unfinished=unfinished(study),
         global_table=whole,
+        tasks_tables=tasks,
         parts=[
             part | _charts(comparison) | {"title": comparison.title}
             for part, comparison in zip(parts, comparisons(study), strict=True)
@@ -84,8 +95,13 @@ def _case_pages(study: Study) -> dict[str, str]:
     }
 
 
-def _tables(comparison: Comparison) -> dict[str, Table]:
+def _tables(comparison: Comparison) -> dict[str, Table | None]:
+    statistics = read_statistics(comparison)
     return {
+        "difference_table": difference_table(statistics) if statistics else None,
+        "rank_table": rank_table(statistics) if statistics else None,
+        "organ_rank_table": organ_rank_table(statistics) if statistics else None,
+        "missed_table": missed_table(comparison),
         "organ_table": tables.organ_table(comparison),
         "summary_table": tables.summary_table(comparison),
         "patient_table": tables.patient_table(comparison),
@@ -94,8 +110,15 @@ def _tables(comparison: Comparison) -> dict[str, Table]:
     }
 
 
-def _charts(comparison: Comparison) -> dict[str, tuple[charts.Chart, ...]]:
+def _charts(comparison: Comparison) -> dict[str, Any]:
+    statistics = read_statistics(comparison)
     return {
+        "statistics": statistics,
+        "verdict": verdict_sentence(statistics) if statistics and statistics.family else "",
+        "forest": forest(statistics) if statistics else "",
+        "pairs": paired_points.paired_charts(statistics) if statistics else (),
+        "planes": plane.planes(comparison),
+        "fold_patients": comparison.scores["patient_id"].drop_nulls().n_unique() > MOST_PATIENTS_UNFOLDED,
         "dots": charts.patient_charts(comparison),
         "losses": charts.loss_charts(comparison),
         "ious": charts.iou_charts(comparison),

@@ -1,0 +1,94 @@
+"""A forest plot: each loss's mean difference from the baseline with its interval, organ by organ, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+from steelyard.report.drawing import BLUE, GREY, INK, RULE, SOFT, VERMILION, drawing, mark, scale, stroke, ticks, words
+from steelyard.report.statistics import Difference, Statistics
+
+WIDTH, LEFT, RIGHT = 900.0, 200.0, 590.0  # of the picture, and where its plot begins and ends
+ROW, HEADING, TOP, BOTTOM = 21.0, 27.0, 40.0, 44.0
+VERDICTS = {  # shape, colour, filled
+    "better": ("up", BLUE, True),
+    "worse": ("down", VERMILION, True),
+    "undecided": ("circle", INK, False),
+    "too few": ("cross", GREY, False),
+}
+
+
+def forest(found: Statistics) -> str:
+    """The picture as inline SVG; the zero line is the baseline, and better lies on the side that the axis names.
+
+    The mean of organs, which is descriptive, stands last and gets no verdict.
+    """
+    drawn = [value for d in found.differences for value in (d.difference, d.low, d.high, 0.0) if value is not None]
+    known = [value for value in drawn if isfinite(value)]
+    axis = ticks(min(known), max(known))
+    height = TOP + HEADING * len(found.organs) + ROW * len(found.differences) + BOTTOM
+    bottom = height - BOTTOM
+
+    def x(value: float) -> float:
+        return scale(min(max(value, axis[0]), axis[-1]), axis[0], axis[-1], LEFT, RIGHT)  # an end may be infinite
+
+    parts = [stroke([(x(tick), TOP), (x(tick), bottom)], colour=RULE, width=1) for tick in axis]
+    parts += [words(x(tick), bottom + 16, _signed(tick), anchor="middle", size=11, colour=SOFT) for tick in axis]
+    parts.append(stroke([(x(0), TOP), (x(0), bottom)], width=1.4))
+    parts += _headings(found, x(0), bottom)
+    y = TOP
+    for organ, title in found.organs:
+        y += HEADING
+        parts.append(words(0, y - 8, title if organ else f"{title} (descriptive)", bold=True))
+        for d in found.of_organ(organ):
+            y += ROW
+            parts += _row(d, y - ROW / 2, x)
+    return drawing(WIDTH, height, parts, alt=_said(found))
+
+
+def _headings(found: Statistics, zero: float, bottom: float) -> list[str]:
+    lower, higher = ("worse", "better") if found.measure.better != "lower" else ("better", "worse")
+    return [
+        words(zero - 8, 14, f"← {lower} than {found.baseline}", anchor="end", size=11.5, colour=SOFT),
+        words(zero + 8, 14, f"{higher} than {found.baseline} →", size=11.5, colour=SOFT),
+        words(RIGHT + 18, 14, f"{found.measure.unit}, 95 % interval", size=11.5, colour=SOFT),
+        words(WIDTH - 110, 14, "verdict", size=11.5, colour=SOFT),
+        words(
+            (LEFT + RIGHT) / 2, bottom + 34, f"mean difference in {found.measure.title} ({found.measure.unit})",
+            anchor="middle", size=11.5, colour=SOFT,
+        ),
+    ]  # fmt: skip
+
+
+def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
+    shape, colour, filled = VERDICTS[d.verdict] if d.in_family else ("diamond", GREY, False)
+    parts = [words(LEFT - 14, y + 4, _short(d.loss), anchor="end")]
+    if d.low is not None and d.high is not None:
+        ends = [(x(d.low), y), (x(d.high), y)]
+        parts.append(stroke(ends, colour=colour, width=2.2))
+        parts += [stroke([(at, y - 4), (at, y + 4)], colour=colour, width=1.6) for at, _ in ends]
+    if d.difference is not None:
+        parts.append(mark(shape, x(d.difference), y, colour=colour, filled=filled, title=f"{d.loss}: {d.interval}"))
+    parts.append(words(RIGHT + 18, y + 4, d.interval))
+    if d.in_family:
+        decided = d.verdict in ("better", "worse")
+        parts.append(words(WIDTH - 110, y + 4, d.verdict, bold=decided, colour=colour))
+    return parts
+
+
+def _signed(value: float) -> str:
+    return f"{value:+g}".replace("-", "−") if value else "0"
+
+
+def _short(loss: str, most: int = 27) -> str:
+    return loss if len(loss) <= most else loss[: most - 1] + "…"
+
+
+def _said(found: Statistics) -> str:
+    titles = dict(found.organs)
+    told = "; ".join(
+        f"{titles[d.organ]}, {d.loss} {d.interval}" + (f", {d.verdict}" if d.in_family else "")
+        for d in found.differences
+    )
+    unit = found.measure.unit
+    return f"Mean differences in {found.measure.title} from {found.baseline} in {unit}, with 95 % intervals: {told}."

@@ -1,0 +1,89 @@
+"""Small pictures, organ × loss: a line per patient from its value under the baseline to its value under the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from steelyard.report.drawing import BLUE, INK, RULE, SOFT, VERMILION, drawing, mark, scale, stroke, ticks, words
+from steelyard.report.paired import Pair, pairs
+from steelyard.report.statistics import Statistics
+
+PANEL, GAP, LEFT, TOP, PLOT, BOTTOM = 118.0, 26.0, 40.0, 40.0, 150.0, 34.0
+INSET = 20.0  # of the two columns of points from a panel's sides
+
+
+@dataclass(frozen=True)
+class PairedChart:
+    """All losses beside the baseline on one organ."""
+
+    title: str
+    svg: str
+
+
+def paired_charts(found: Statistics) -> tuple[PairedChart, ...]:
+    """One picture per compared organ, a panel per loss, all panels of an organ on one scale.
+
+    A line that rises is a patient with a higher value under the loss. Better is blue and solid, worse is vermilion and
+    dashed; the patient that fares worst is named.
+    """
+    charts = []
+    for organ, title in found.organs:
+        if organ is None:
+            continue
+        panels = {d.loss: pairs(found, d.loss, organ) for d in found.of_organ(organ)}
+        panels = {loss: own for loss, own in panels.items() if own}
+        if panels:
+            charts.append(PairedChart(title, _row(found, title, panels)))
+    return tuple(charts)
+
+
+def _row(found: Statistics, title: str, panels: dict[str, tuple[Pair, ...]]) -> str:
+    values = [value for own in panels.values() for pair in own for value in (pair.baseline, pair.loss)]
+    axis = ticks(min(values), max(values), about=4)
+    bottom = TOP + PLOT
+
+    def y(value: float) -> float:
+        return scale(value, axis[0], axis[-1], bottom, TOP)
+
+    parts: list[str] = []
+    for place, (loss, own) in enumerate(panels.items()):
+        left = LEFT + place * (PANEL + GAP)
+        for tick in axis:
+            parts.append(stroke([(left, y(tick)), (left + PANEL, y(tick))], colour=RULE, width=1))
+            if place == 0:
+                parts.append(words(left - 6, y(tick) + 4, f"{tick:g}", anchor="end", size=11, colour=SOFT))
+        parts += _panel(found, loss, own, left, y)
+    width = LEFT + len(panels) * (PANEL + GAP) - GAP + 2
+    return drawing(width, bottom + BOTTOM, parts, alt=_said(found, title, panels))
+
+
+def _panel(found: Statistics, loss: str, own: tuple[Pair, ...], left: float, y: Callable[[float], float]) -> list[str]:
+    lower_is_better = found.measure.better == "lower"
+    first, last = left + INSET, left + PANEL - INSET
+    parts = [words(left, 15, loss if len(loss) < 19 else loss[:17] + "…", bold=True)]
+    risen = sum(pair.difference > 0 for pair in own)
+    parts.append(words(left, 30, f"{risen} of {len(own)} higher", size=11, colour=SOFT))
+    for pair in own:
+        better = pair.difference != 0 and (pair.difference < 0) == lower_is_better
+        colour = BLUE if better else VERMILION
+        told = f"{pair.patient_id}: {pair.baseline:.3f} → {pair.loss:.3f}"
+        ends = [(first, y(pair.baseline)), (last, y(pair.loss))]
+        parts.append(stroke(ends, colour=colour, width=1.3, dash="" if better else "4 2", opacity=0.8, title=told))
+        parts += [mark("circle", *end, size=2.6, colour=colour, title=told) for end in ends]
+    worst = own[-1] if lower_is_better else own[0]
+    parts.append(words(last + 5, y(worst.loss) + 4, worst.patient_id, size=10, colour=INK))
+    bottom = TOP + PLOT
+    base = found.baseline if len(found.baseline) < 11 else found.baseline[:9] + "…"
+    parts.append(words(first, bottom + 18, base, anchor="middle", size=11, colour=SOFT))
+    parts.append(words(last, bottom + 18, "this loss", anchor="middle", size=11, colour=SOFT))
+    return parts
+
+
+def _said(found: Statistics, title: str, panels: dict[str, tuple[Pair, ...]]) -> str:
+    told = "; ".join(
+        f"{loss}: {sum(pair.difference > 0 for pair in own)} of {len(own)} patients higher, "
+        f"lowest difference {own[0].patient_id} {found.measure.factor * own[0].difference:+.1f} {found.measure.unit}"
+        for loss, own in panels.items()
+    )
+    return f"{found.measure.title} of each patient under {found.baseline} and under the loss, {title}. {told}."

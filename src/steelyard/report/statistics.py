@@ -1,0 +1,182 @@
+"""The statistics that the study wrote beside its runs, as the report shows them; nothing is tested here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from steelyard.errors import BadData
+from steelyard.metrics import METRICS
+from steelyard.metrics.metric import Better
+from steelyard.report.comparison import Comparison
+from steelyard.report.read import Study
+
+COMPARISONS, RANKS, POWER = "comparisons.parquet", "ranks.parquet", "power.json"
+Verdict = Literal["better", "worse", "undecided", "too few"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What was compared, and how a difference of it is printed: shares of 1 in points, all else in its unit."""
+
+    metric: str
+    convention: str
+
+    @property
+    def title(self) -> str:
+        return {"iou": "IoU", "dice": "Dice"}.get(self.metric, self.metric.replace("_", " "))
+
+    @property
+    def factor(self) -> float:
+        return 100.0 if self._unit == "1" else 1.0
+
+    @property
+    def unit(self) -> str:
+        return "points" if self._unit == "1" else self._unit
+
+    @property
+    def better(self) -> Better:
+        return next((m.better for m in self._registered), "higher")
+
+    @property
+    def _unit(self) -> str:
+        return next((m.unit for m in self._registered), "1")
+
+    @property
+    def _registered(self) -> list[Any]:
+        found = [METRICS[name] for name in METRICS if METRICS[name].name == self.metric]
+        return [m for m in found if m.convention == self.convention] or found
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One comparison of a loss with the baseline on one organ; `organ` None is the mean over organs, descriptive.
+
+    Values are in the units of `Measure`: points or the metric's own.
+    """
+
+    loss: str
+    organ: str | None
+    patients: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    minimum_detectable: float | None
+    verdict: Verdict
+    in_family: bool
+
+    @property
+    def interval(self) -> str:
+        """`+5.1 (2.0 to 8.3)`, with true minus signs."""
+        if self.difference is None:
+            return "no value"
+        told = f"{self.difference:+.1f}"
+        if self.low is not None and self.high is not None:
+            told += f" ({self.low:.1f} to {self.high:.1f})"
+        return told.replace("-", "−").replace("inf", "∞")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The comparisons of one network and task: organ by organ in the label set's order, losses in the plan's."""
+
+    comparison: Comparison
+    measure: Measure
+    baseline: str
+    differences: tuple[Difference, ...]
+    ranks: pl.DataFrame
+    power: str
+
+    @property
+    def family(self) -> tuple[Difference, ...]:
+        return tuple(d for d in self.differences if d.in_family)
+
+    def of_organ(self, organ: str | None) -> tuple[Difference, ...]:
+        return tuple(d for d in self.differences if d.organ == organ)
+
+    @property
+    def organs(self) -> tuple[tuple[str | None, str], ...]:
+        """Names and titles of what was compared, the mean of organs last."""
+        every = [(organ.name, organ.title) for organ in self.comparison.study.label_set.organs]
+        return tuple(pair for pair in (*every, (None, "mean of organs")) if self.of_organ(pair[0]))
+
+
+def read_statistics(comparison: Comparison) -> Statistics | None:
+    """What the study's files say of this network and task; None where they were not written."""
+    study = comparison.study
+    table, ranks = _table(study, COMPARISONS), _table(study, RANKS)
+    if table is None:
+        return None
+    own = table.filter(pl.col("network") == comparison.network, pl.col("task") == comparison.task)
+    if own.is_empty():
+        return None
+    first = own.row(0, named=True)
+    measure = Measure(first["metric"], first["convention"])
+    losses = [condition.loss for condition in comparison.conditions]
+    organs = [*(organ.name for organ in study.label_set.organs), None]
+    rows = [row for row in own.iter_rows(named=True) if row["loss"] in losses and row["organ"] in organs]
+    rows.sort(key=lambda row: (organs.index(row["organ"]), losses.index(row["loss"])))
+    if ranks is None:
+        ranks = pl.DataFrame(schema={"loss": pl.String, "organ": pl.String, "rank": pl.Float64, "share": pl.Float64})
+    else:
+        ranks = ranks.filter(pl.col("network") == comparison.network, pl.col("task") == comparison.task)
+    return Statistics(
+        comparison,
+        measure,
+        first["baseline"],
+        tuple(_difference(row, measure.factor) for row in rows),
+        ranks,
+        _power(study, comparison),
+    )
+
+
+def _difference(row: dict[str, Any], factor: float) -> Difference:
+    def scaled(name: str) -> float | None:
+        value = _defined(row[name])
+        return None if value is None else factor * value
+
+    return Difference(
+        loss=row["loss"],
+        organ=row["organ"],
+        patients=row["patients"],
+        difference=scaled("mean_difference"),
+        low=scaled("low"),
+        high=scaled("high"),
+        p=_defined(row["p"]),
+        p_holm=_defined(row["p_holm"]),
+        minimum_detectable=scaled("minimum_detectable"),
+        verdict=row["verdict"],
+        in_family=row["in_family"],
+    )
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or isnan(value) else value
+
+
+def _power(study: Study, comparison: Comparison) -> str:
+    path = study.folder / POWER
+    if not path.is_file():
+        return ""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
+    return str(content.get("sentence", "")) if isinstance(content, dict) else ""
+
+
+def _table(study: Study, name: str) -> pl.DataFrame | None:
+    path: Path = study.folder / name
+    if not path.is_file():
+        return None
+    try:
+        return pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadData(f"{path}: cannot be read ({str(error).splitlines()[0]}). Run the study again.") from error
