@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from phantoms import write_chaos_patient
 from steelyard.study.spec import parse_spec
 from studies import steelyard, write_patients
 
@@ -57,9 +58,20 @@ def test_the_commands_on_data_run_as_they_stand(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
 
 
+def test_the_studies_to_run_have_plans(tmp_path: Path) -> None:
+    root = write_patients(tmp_path)
+    write_chaos_patient(root / "Train_Sets" / "MR", 5)  # for five folds
+    told = [command for command in commands() if command[0] == "run" and command[1].startswith("studies/")]
+    assert len(told) == 4
+    for command in told:
+        done = steelyard("run", ROOT / command[1], *command[2:], "--dry-run", STEELYARD_DATA=str(root))
+        assert done.returncode == 0, done.stderr
+
+
 def test_every_command_and_option_of_the_table_exists() -> None:
     firsts = {command[0] for command in commands()}
-    assert {"demo", "data", "ls", "check", "run", "report", "evaluate"} == firsts
+    verbs = {"demo", "data", "ls", "check", "run", "status", "report", "paper", "metric-audit", "evaluate"}
+    assert verbs == firsts
     for command in commands():
         words = [word.strip("[]") for word in command]
         verb = words[:2] if words[0] == "data" else words[:1]
