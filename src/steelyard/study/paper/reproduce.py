@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import polars as pl
 from scipy.stats import rankdata
 
 from steelyard.labels import CHAOS_MR
+from steelyard.stats.studentised import studentised_interval
 from steelyard.study.paper.printed import AVERAGE, BASE, LOSSES, ORGAN_AVERAGE, ORGANS, RANK, PrintedTable
 
 BACKGROUND = "background"
@@ -24,6 +26,7 @@ GLOBAL_ROWS = {  # row of the paper's tables 1 and 2 → metric, convention
 }
 ORGAN_RANK = "rank_by_organs"  # not a row of the paper: ranks by the mean of the organs alone
 GREY_ORDER = tuple(organ.name for organ in sorted(CHAOS_MR.organs, key=lambda organ: organ.source_value))
+INTERVAL_SEED = 1  # of the resamples: the same patients give the same interval
 TIE_DIGITS = 9  # values equal to so many decimals share their rank
 
 Interval = Callable[[np.ndarray], tuple[float, float] | None]
@@ -115,6 +118,12 @@ def reproduce_table(printed: PrintedTable, ours: Ours | None, interval: Interval
                 }
             )
     return pl.DataFrame(records, schema=CELLS_SCHEMA)
+
+
+def patient_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """The studentised bootstrap 95 % interval of the patients' mean; None where they are too few for one (below 4)."""
+    low, high = (float(end[0]) for end in studentised_interval(values[:, None], seed=INTERVAL_SEED))
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def column_scores(table: str, ours: Ours) -> dict[str, pl.DataFrame]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from steelyard.labels import CHAOS_MR
+from steelyard.runstore import SCHEMA_VERSION
 from steelyard.scores import SCHEMA, Score, to_frame
 from steelyard.study.paper.reproduce import Condition, Ours
 
@@ -50,3 +54,26 @@ def extremes(values: np.ndarray) -> tuple[float, float] | None:
 def _score(organ: str | None, value: float) -> Score:
     metric, convention = ("mean_iou", "matlab") if organ is None else ("iou", "counts")
     return Score(metric, value, "1", convention, "ok", organ)
+
+
+def write_runs(folder: Path, *runs: pl.DataFrame, planned: int | None = None, warnings: tuple[str, ...] = ()) -> Path:
+    """A study folder in which those runs are done; with `planned`, further folds of the last one are not begun."""
+    entries = []
+    for number, frame in enumerate(runs):
+        network, loss, task, fold, seed = frame.select("network", "loss", "task", "fold", "seed").row(0)
+        organ = frame["organ"].drop_nulls()[0] if task == "uniclass" else None
+        name = f"run{number}"
+        entry = {"run": name, "network": network, "loss": loss, "task": task, "organ": organ}
+        entries.append(entry | {"fold": fold, "seed": seed})
+        (folder / name).mkdir(parents=True)
+        frame.write_parquet(folder / name / "scores.parquet")
+        (folder / name / "DONE").write_text("")
+    for number in range(len(runs), planned or 0):
+        entries.append(entries[-1] | {"run": f"run{number}", "fold": number})
+    organs = [
+        {"name": o.name, "index": o.index, "source_value": o.source_value, "colour": list(o.colour)}
+        for o in CHAOS_MR.organs
+    ]
+    plan = {"schema": SCHEMA_VERSION, "name": folder.name, "spec": {"train": {"epochs": 7}}, "warnings": list(warnings)}
+    (folder / "study.json").write_text(json.dumps(plan | {"label_set": {"organs": organs}, "runs": entries}))
+    return folder
