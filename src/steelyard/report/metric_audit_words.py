@@ -17,10 +17,10 @@ TITLES = {
     ONE_POINT: "AUC of one point",
 }
 SCOPES: dict[Scope, str] = {"organ": "organ", "all classes": "all classes", "pooled multiclass counts": "pooled counts"}
-HIDDEN: dict[Verdict, str] = {
-    "hardly moves": "hardly move",
-    "looks better": "look better",
-    "undefined": "lose their value",
+HIDDEN: dict[Verdict, tuple[str, str]] = {  # of one score, and of several
+    "hardly moves": ("hardly moves", "hardly move"),
+    "looks better": ("looks better", "look better"),
+    "undefined": ("loses its value", "lose their value"),
 }
 LABELS: dict[Verdict, str] = {
     "reveals": "reveals it",
@@ -83,8 +83,11 @@ def headline(audit: MetricAudit) -> str:
     never = [rows[0] for rows in found.values() if not any(row.verdict == "reveals" for row in rows)]
     revealed = _count(least_rows(audit, damages[0]), "reveals")
     kinds = f"under each of the {len(damages)} kinds of failure" if len(damages) > 1 else "under this failure"
-    blind = f"{len(never)} miss at least one organ {kinds} ({_by_scope(never)})" if never else "none is always blind"
-    return f"Of {len(found)} scores, {revealed} reveal an organ that was {damages[0]}, whichever organ it is; {blind}."
+    blind = f" ({_by_scope(never)})" if never else ""
+    return (
+        f"An organ that was {damages[0]} is revealed, whichever it is, by {revealed} of {len(found)} scores; "
+        f"{len(never)} may miss an organ {kinds}{blind}."
+    )
 
 
 def findings(audit: MetricAudit) -> list[tuple[str, str]]:
@@ -92,11 +95,11 @@ def findings(audit: MetricAudit) -> list[tuple[str, str]]:
     found = []
     for damage in done_damages(audit):
         rows = least_rows(audit, damage)
-        parts = [f"{_count(rows, 'reveals')} of {len(rows)} scores reveal it whichever organ fails"]
-        for verdict, words in HIDDEN.items():
+        parts = [f"Whichever organ fails, it is revealed by {_count(rows, 'reveals')} of {len(rows)} scores"]
+        for verdict, (singular, plural) in HIDDEN.items():
             own = [row for row in rows if row.verdict == verdict]
             if own:
-                parts.append(f"{len(own)} {words}: {_by_scope(own, numbers=True)}")
+                parts.append(f"{len(own)} {singular if len(own) == 1 else plural}: {_by_scope(own, numbers=True)}")
         found.append((damage, ". ".join(parts) + "."))
     return found
 
