@@ -214,6 +214,18 @@ def test_no_more_gpus_are_asked_for_than_there_are(monkeypatch: pytest.MonkeyPat
 # A study
 
 
+def test_a_study_that_cannot_have_its_devices_ends_before_anything_is_written(patients: Path, tmp_path: Path) -> None:
+    study = study_of_two(patients, tmp_path / "out")
+    study["train"] |= {"batch_size": 1}
+    study["grid"] |= {"loss": [{"name": "tversky", "fp_weight": -1}]}
+    with pytest.raises(BadSpec) as caught:
+        make_plan(parse_spec(study, source="tiny.toml"))
+    first, second = caught.value.errors  # all at once
+    assert first.startswith("[train] devices = 2, but a batch of 1 slices cannot be shared by so many.")
+    assert "fp_weight" in second
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_patients(tmp_path_factory.mktemp("patients"))
@@ -269,7 +281,7 @@ def test_a_study_of_two_processes_survives_a_kill_and_a_signal_and_gets_done(pat
         assert not any(other.exists() for other in others)
     with under_way(patients, out) as running:
         others = children(running.pid)
-        running.send_signal(signal.SIGTERM)
+        os.kill(int(others[0].name), signal.SIGTERM)  # whichever of them is told
         _, said = running.communicate(timeout=60)
         assert running.returncode == 4
         assert re.fullmatch(r"stopped in epoch \d+ of 60; the same command goes on from the last saved state\n", said)

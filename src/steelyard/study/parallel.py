@@ -18,6 +18,7 @@ from steelyard.batches.order import Batches
 from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
 from steelyard.errors import BadSpec, Interrupted
+from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.pooled_norm import with_pooled_norms
 from steelyard.study.process_group import fault_behind, meet, one_line, started, threads_shared
 from steelyard.study.spec import TrainTable
@@ -68,7 +69,7 @@ def fit_in_parallel(
 
     Raises:
         BadSpec: a batch of fewer slices than processes, or a network that cannot be sent to another process.
-        Interrupted: `stop` answered True; all processes stop before the same step.
+        Interrupted: `stop` answered True, or a signal came to another process; all stop before the same step.
         ArithmeticError: the loss is not a finite number any more.
         RuntimeError: another process failed or was killed; with what it said.
     """
@@ -104,7 +105,11 @@ def follow() -> None:
     try:
         kind, network, loss, batches, schedule, resume = pickle.load(sys.stdin.buffer)
         process, processes, store = meet()
-        with _fabric(process, processes, store, kind) as fabric, contextlib.suppress(Interrupted, ArithmeticError):
+        with (
+            stop_on_signals() as stop,
+            _fabric(process, processes, store, kind) as fabric,
+            contextlib.suppress(Interrupted, ArithmeticError),  # raised in the first process as well, which says so
+        ):
             batches.slices = _on(batches.slices, fabric.device)
             _fit_together(
                 fabric,
@@ -116,7 +121,7 @@ def follow() -> None:
                 save=_leave_to_the_first,
                 validate=lambda _: {},
                 progress=_Silent(),
-                stop=lambda: False,
+                stop=stop,
             )
     except Exception as error:
         print(one_line(error), file=sys.stderr, flush=True)
@@ -150,7 +155,10 @@ def _fit_together(
 
 
 def _any_process(asked: bool) -> bool:
-    """True in all processes, before the same step, when it is True in one. On the CPU: no GPU is made to wait."""
+    """True in all processes, before the same step, when it is True in one: a scheduler may signal any of them.
+
+    On the CPU, so that no GPU is made to wait, and so that a process that died is noticed at once: NCCL waits for it.
+    """
     flag = torch.tensor(int(asked))
     distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
     return bool(flag)
@@ -163,7 +171,7 @@ def _fabric(process: int, processes: int, store: distributed.Store, kind: str) -
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    class Started(LightningEnvironment):
+    class Started(LightningEnvironment):  # type: ignore[misc]
         """One machine, whose processes are there already, whatever a scheduler's variables say."""
 
         @property

@@ -20,6 +20,7 @@ from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
 from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
+from steelyard.study.parallel import device_errors
 from steelyard.study.spec import Part, StudySpec, Task, known_parts, parse_spec, read_toml
 
 UNICLASS_CLASSES = 2  # the organ and everything else
@@ -96,8 +97,10 @@ def make_plan(spec: StudySpec) -> Plan:
         folds = make_folds(keys, count=spec.folds.count, by=spec.folds.by, seed=spec.folds.seed)
         channels = _channels(spec, dataset, keys)
     except BadSpec as error:  # the parts can be tried all the same
-        raise BadSpec(*error.errors, *part_errors(spec.grid.network, spec.grid.loss)) from None
-    errors = [
+        raise BadSpec(
+            *error.errors, *device_errors(spec.train), *part_errors(spec.grid.network, spec.grid.loss)
+        ) from None
+    errors = device_errors(spec.train) + [
         error
         for task in spec.grid.task
         for error in part_errors(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -97,11 +96,9 @@ def started(
 def meet() -> tuple[int, int, TCPStore]:
     """In another process, its work read from the standard input: its number, how many there are, and the store.
 
-    From here on it ends when the first process does, and leaves signals to it.
+    From here on it ends when the first process does, however that ended.
     """
     number, processes, port = (int(value) for value in sys.argv[1:])
-    for signal_number in (signal.SIGINT, signal.SIGTERM):  # a whole group of processes may get them
-        signal.signal(signal_number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     store = TCPStore(HOST, port, is_master=False)
     store.set(_come(number), "")
