@@ -1,4 +1,4 @@
-"""Away from a terminal, progress is plain lines with loss, held-out IoU per organ and the time left."""
+"""Away from a terminal, progress is plain lines with the run, its loss, held-out IoU per organ and the time left."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_lines_name_epoch_loss_organs_and_time_left() -> None:
         progress.epoch(rows(4))
     lines = said.getvalue().splitlines()
     assert lines[0] == "run 1/2: a-run"
-    assert re.fullmatch(r"  epoch 1/4 · loss 0.500 · \d+ s left", lines[1])
-    assert re.fullmatch(r"  epoch 2/4 · loss 0.500 · liver 0.82 · right kidney – · \d+ s left", lines[2])
-    assert re.fullmatch(r"  epoch 4/4 · loss 0.500 · liver 0.82 · right kidney – · 0 s left", lines[3])
+    assert re.fullmatch(r"run 1/2 · epoch 1/4 · loss 0.500 · \d+ s left", lines[1])
+    assert re.fullmatch(r"run 1/2 · epoch 2/4 · loss 0.500 · liver 0.82 · right kidney – · \d+ s left", lines[2])
+    assert re.fullmatch(r"run 1/2 · epoch 4/4 · loss 0.500 · liver 0.82 · right kidney – · 0 s left", lines[3])
     assert "\x1b" not in said.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a network trains: a bar on a terminal, elsewhere plain lines that say whose they are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class TrainingProgress:
-    """Loss, held-out IoU per organ and time left of one run. Use as a context."""
+    """Loss, held-out IoU per organ and time left of one run. Use as a context.
+
+    `title` opens with the words that tell the run from others at work on the same screen, then a colon:
+    `run 3/12: unet-dice-f0-s1-0123abcd`.
+    """
 
     def __init__(self, console: Console, title: str, *, epochs: int, first_epoch: int) -> None:
         self._console = console
         self._title = title
+        self._whose = title.partition(":")[0]
         self._epochs = epochs
         self._done = first_epoch
         self._first = first_epoch
@@ -26,7 +31,7 @@ class TrainingProgress:
         self._bar: Progress | None = None
 
     def __enter__(self) -> TrainingProgress:
-        self._console.print(self._title, highlight=False)
+        self._console.print(self._title, highlight=False, soft_wrap=True)
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("  epoch"),
@@ -64,7 +69,9 @@ class TrainingProgress:
         elif self._done == self._epochs or ious or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES:
             self._line_at = time.monotonic()
             self._console.print(
-                f"  epoch {self._done}/{self._epochs} · {text} · {self._left()}", highlight=False, soft_wrap=True
+                f"{self._whose} · epoch {self._done}/{self._epochs} · {text} · {self._left()}",
+                highlight=False,
+                soft_wrap=True,
             )
 
     def _left(self) -> str:

@@ -15,6 +15,7 @@ from steelyard.checkpoint import load_state, save_state, save_weights
 from steelyard.errors import SteelyardError
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parquet
 from steelyard.study.cases import Cases, Stop
+from steelyard.study.heartbeat import Heartbeat, beat_file, tell_each
 from steelyard.study.manifest import manifest
 from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
 from steelyard.study.parallel import fit_in_parallel
@@ -78,10 +79,9 @@ def _carry_out(
     _write_manifest(plan, run, folder, about)
 
     resume = load_state(folder.checkpoint)
+    first_epoch = 0 if resume is None else resume.epoch
     with (
-        TrainingProgress(
-            console, title, epochs=schedule.epochs, first_epoch=0 if resume is None else resume.epoch
-        ) as progress,
+        TrainingProgress(console, title, epochs=schedule.epochs, first_epoch=first_epoch) as progress,
         warnings.catch_warnings(record=True) as warned,
     ):
         train = fit if plan.spec.train.devices == 1 else partial(fit_in_parallel, devices=plan.spec.train.devices)
@@ -98,7 +98,7 @@ def _carry_out(
             resume=resume,
             save=lambda state: save_state(folder.checkpoint, state),
             validate=lambda network: held_out_iou(network, held_out, label_set, plan),
-            progress=progress,
+            progress=tell_each(progress, Heartbeat(folder, epochs=schedule.epochs, first_epoch=first_epoch)),
             stop=stop,
         )
     save_weights(folder.weights, network)
@@ -117,6 +117,7 @@ def _carry_out(
     _write_manifest(plan, run, folder, about)
     folder.mark_done()
     folder.checkpoint.unlink(missing_ok=True)
+    beat_file(folder).unlink(missing_ok=True)
 
 
 def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from rich.console import Console
 
@@ -13,14 +14,20 @@ from steelyard.study.plan import Plan, Run
 from steelyard.study.unit import do_run
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at runs that other processes hold
+DEATHS_PER_RUN = 3  # whatever kills its process so often (no memory, a crash in native code) would do so for ever
 
 Failures = Mapping[str, int]
 
 
 def old_failures(plan: Plan) -> Failures:
     """When each failed run failed, in ns, as its folder says. Those are tried again; what fails from now on is not."""
-    folders = [plan.run_folder(run) for run in plan.runs]
-    return {folder.name: _failed_at(folder) for folder in folders if folder.failure.exists()}
+    failed = ((run.name, _failed_at(plan.run_folder(run))) for run in plan.runs)
+    return {name: at for name, at in failed if at is not None}
+
+
+def unsettled(plan: Plan, failures: Failures) -> list[Run]:
+    """The runs that are neither done nor failed since `failures` were noted."""
+    return [run for run in plan.runs if not _is_settled(plan.run_folder(run), failures)]
 
 
 def take_runs(
@@ -34,50 +41,88 @@ def take_runs(
     Raises:
         Interrupted, BadData, OSError: what stops the whole study.
     """
-    cases: Cases | None = None
-    unsettled = dict(enumerate(plan.runs, 1))
+    all_cases = cache(lambda: prepare_cases(plan, plan.runs, console=console, stop=stop))
+    left = unsettled(plan, failures)
     said = False
-    while unsettled:
-        held: dict[int, Run] = {}
-        for number, run in unsettled.items():
+    while left:
+        held = []
+        for run in left:
             stop_if_asked(stop, "between two runs")
-            title = f"run {number}/{len(plan.runs)}: {run.name}"
-            folder = plan.run_folder(run)
-            if folder.is_done:
-                console.print(f"{title}: done", highlight=False)
-                continue
-            with folder.locked() as mine:
-                if not mine:
-                    held[number] = run
-                elif folder.is_done:
-                    console.print(f"{title}: done", highlight=False)
-                elif not _failed_since(folder, failures):
-                    at(run.name)
-                    if cases is None:
-                        cases = prepare_cases(plan, plan.runs, console=console, stop=stop)
-                    reason = do_run(plan, run, cases, title=title, console=console, stop=stop)
-                    if reason is not None:
-                        console.print(f"{title}: failed: {reason}", highlight=False)
-        if len(held) == len(unsettled):
+            if not _attempt(plan, run, failures=failures, cases=all_cases, console=console, stop=stop, at=at):
+                held.append(run)
+        if len(held) == len(left):
             if not said:
-                console.print(f"{len(held)} runs are held by other processes; waiting for them", highlight=False)
+                names = ", ".join(run.name for run in held)
+                console.print(f"waiting for runs that other processes hold: {names}", highlight=False)
                 said = True
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        unsettled = held
+        left = held
 
 
 def settle(plan: Plan, run: Run, *, failures: Failures, console: Console, stop: Stop) -> None:
-    """One run of the plan, for engines that hand out runs one by one; nothing when it is settled or held elsewhere."""
+    """One run of the plan, for engines that hand out runs one by one; while another process holds it, wait.
+
+    Raises:
+        Interrupted, BadData, OSError: what stops the whole study.
+    """
+    cases = cache(lambda: prepare_cases(plan, [run], console=console, stop=stop))
+    while not _attempt(plan, run, failures=failures, cases=cases, console=console, stop=stop, at=lambda name: None):
+        stop_if_asked(stop, "while another process held the run")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def say_what_is_done(plan: Plan, console: Console) -> None:
+    """A line for each run that needs no work any more."""
+    for run in plan.runs:
+        if plan.run_folder(run).is_done:
+            console.print(f"{title_of(plan, run)}: done", highlight=False, soft_wrap=True)
+
+
+def title_of(plan: Plan, run: Run) -> str:
+    """`run 3/12: unet-dice-f0-s1-0123abcd`."""
+    return f"run {plan.runs.index(run) + 1}/{len(plan.runs)}: {run.name}"
+
+
+def give_up(plan: Plan, run: Run, reason: str) -> None:
+    """Mark a run as failed from outside, because its process cannot; unless somebody has it in work or done."""
     folder = plan.run_folder(run)
     with folder.locked() as mine:
-        if mine and not folder.is_done and not _failed_since(folder, failures):
-            cases = prepare_cases(plan, [run], console=console, stop=stop)
-            do_run(plan, run, cases, title=f"run {run.name}", console=console, stop=stop)
+        if mine and not folder.is_done:
+            folder.mark_failed(reason)
 
 
-def _failed_since(folder: RunFolder, failures: Failures) -> bool:
-    return folder.failure.exists() and _failed_at(folder) != failures.get(folder.name)
+def _attempt(
+    plan: Plan,
+    run: Run,
+    *,
+    failures: Failures,
+    cases: Callable[[], Cases],
+    console: Console,
+    stop: Stop,
+    at: Callable[[str], object],
+) -> bool:
+    """Carry the run out if that is left to do. False when another process holds it; else it is settled afterwards."""
+    folder = plan.run_folder(run)
+    if folder.is_done:
+        return True
+    with folder.locked() as mine:
+        if not mine:
+            return False
+        if not _is_settled(folder, failures):
+            at(run.name)
+            title = title_of(plan, run)
+            reason = do_run(plan, run, cases(), title=title, console=console, stop=stop)
+            outcome = "done" if reason is None else f"failed: {reason}"
+            console.print(f"{title}: {outcome}", highlight=False, soft_wrap=True)
+    return True
 
 
-def _failed_at(folder: RunFolder) -> int:
-    return folder.failure.stat().st_mtime_ns
+def _is_settled(folder: RunFolder, failures: Failures) -> bool:
+    return folder.is_done or _failed_at(folder) not in (None, failures.get(folder.name))
+
+
+def _failed_at(folder: RunFolder) -> int | None:
+    try:
+        return folder.failure.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None

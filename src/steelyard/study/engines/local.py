@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,15 +16,14 @@ from multiprocessing.process import BaseProcess
 import torch
 from rich.console import Console
 
-from steelyard.errors import Interrupted
+from steelyard.errors import Interrupted, SteelyardError
 from steelyard.study.cases import Stop, prepare_cases
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.objects import device_of
 from steelyard.study.plan import Plan
-from steelyard.study.worker import Failures, take_runs
+from steelyard.study.worker import DEATHS_PER_RUN, Failures, give_up, say_what_is_done, take_runs, unsettled
 
 CORES_PER_WORKER = 2  # fewer workers with more threads each need less memory and are about as fast
-DEATHS_PER_RUN = 3  # whatever kills its process so often (no memory, a crash in native code) would do so for ever
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_STOP = 60.0
 
@@ -40,37 +41,52 @@ def usual_workers(plan: Plan) -> int:
 def run_locally(plan: Plan, *, workers: int, failures: Failures, console: Console, stop: Stop) -> None:
     """Settle every run with so many workers. One worker is this very process; several are processes of their own.
 
-    A worker that dies is replaced, and its run goes on from its last saved state; a run whose worker died three times
+    A worker that dies is replaced, and its run goes on from its last saved state; a run whose workers died three times
     is marked as failed.
 
     Raises:
         Interrupted, BadData, OSError: what stops the whole study; by then all workers have ended.
+        SteelyardError: workers die without even getting to a run.
     """
+    say_what_is_done(plan, console)
     if workers == 1:
         take_runs(plan, failures=failures, console=console, stop=stop)
         return
-    prepare_cases(plan, plan.runs, console=console, stop=stop)  # once, into the cache, not once per worker
+    if not (left := unsettled(plan, failures)):
+        return
+    prepare_cases(plan, left, console=console, stop=stop)  # once, into the cache, not once per worker
     console.print(f"{workers} workers, {_threads(workers)} threads each", highlight=False)
-    deaths: Counter[str] = Counter()
-    team = [_hire(plan, place, workers, failures) for place in range(workers)]
+    runs = {run.name: run for run in plan.runs}
+    deaths: Counter[str | None] = Counter()
+    team = [_hire(plan, place, workers, failures) for place in range(min(workers, len(left)))]
     try:
         while team:
             if stop():
                 raise Interrupted("stopped by a signal")
             wait([member.process.sentinel for member in team], timeout=SECONDS_BETWEEN_LOOKS)
-            for member in [member for member in team if not member.process.is_alive()]:
+            for member in list(team):
+                is_over = not member.process.is_alive()  # asked first: nothing is said after it
+                member.listen()
+                if not is_over:
+                    continue
                 team.remove(member)
-                last = member.last_word()
-                if isinstance(last, Exception):
-                    raise last
-                if member.process.exitcode != 0:
-                    console.print(f"{_death(member, last)}; another goes on", highlight=False)
-                    if last is not None:
-                        deaths[last] += 1
-                        if deaths[last] == DEATHS_PER_RUN:
-                            _give_up(plan, last, member.process.exitcode)
-                    if last is None and deaths.total() == 0:
-                        raise RuntimeError(f"a worker ended with code {member.process.exitcode} before its first run")
+                if member.error is not None:
+                    raise member.error
+                if member.process.exitcode == 0:
+                    continue
+                console.print(f"{member.death}; another goes on", highlight=False, soft_wrap=True)
+                deaths[member.at] += 1
+                if deaths[member.at] >= DEATHS_PER_RUN:
+                    if member.at is None:
+                        raise SteelyardError(
+                            f"{DEATHS_PER_RUN} workers died before their first run: {member.death}. Use fewer workers."
+                        )
+                    give_up(
+                        plan,
+                        runs[member.at],
+                        f"its process died {deaths[member.at]} times: {_how(member.process.exitcode)}",
+                    )
+                if unsettled(plan, failures):
                     team.append(_hire(plan, member.place, workers, failures))
     finally:
         _dismiss(team)
@@ -83,16 +99,24 @@ class _Member:
     process: BaseProcess
     place: int
     line: Connection
+    at: str | None = None
+    error: Exception | None = None
 
-    def last_word(self) -> str | Exception | None:
-        """The run that it was at, or the error that it ended with."""
-        last = None
-        try:
+    def listen(self) -> None:
+        """Note what it has said; often enough that the line never fills up."""
+        with suppress(EOFError, OSError):  # it was killed in the middle of a word
             while self.line.poll():
-                last = self.line.recv()
-        except (EOFError, OSError):
-            pass
-        return last
+                said = self.line.recv()
+                if isinstance(said, Exception):
+                    self.error = said
+                else:
+                    self.at = said
+
+    @property
+    def death(self) -> str:
+        """`worker 2 was killed by signal 9 at unet-dice-f0-s1-0123abcd`."""
+        at = f" at {self.at}" if self.at else ""
+        return f"{self.process.name}{at} {_how(self.process.exitcode)}"
 
 
 def _hire(plan: Plan, place: int, workers: int, failures: Failures) -> _Member:
@@ -101,7 +125,7 @@ def _hire(plan: Plan, place: int, workers: int, failures: Failures) -> _Member:
     process = context.Process(
         target=_work, args=(plan, failures, _threads(workers), os.getpid(), theirs), name=f"worker {place + 1}"
     )
-    with _own_gpus(plan, place):
+    with _own_gpus(plan, place), _deaf_to_ctrl_c():
         process.start()
     theirs.close()
     return _Member(process, place, ours)
@@ -113,6 +137,7 @@ def _work(plan: Plan, failures: Failures, threads: int, parent: int, line: Conne
     console = Console(markup=False, emoji=False, force_terminal=False, soft_wrap=True)
     try:
         with stop_on_signals() as asked:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             take_runs(
                 plan,
                 failures=failures,
@@ -121,7 +146,20 @@ def _work(plan: Plan, failures: Failures, threads: int, parent: int, line: Conne
                 at=line.send,
             )
     except Exception as error:
-        line.send(error)
+        with suppress(BrokenPipeError):  # nobody is left to hear it
+            line.send(error)
+    except KeyboardInterrupt:  # a second Ctrl-C
+        sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process started inside hears Ctrl-C only once it can end in good order; none is lost on the way."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -131,8 +169,7 @@ def _own_gpus(plan: Plan, place: int) -> Iterator[None]:
     before = os.environ.get(name)
     if device_of(plan.spec.train).type == "cuda" and plan.spec.train.device == "auto":
         visible = before.split(",") if before else [str(index) for index in range(torch.cuda.device_count())]
-        first = place * count % len(visible)
-        os.environ[name] = ",".join(visible[first : first + count])
+        os.environ[name] = ",".join(gpus_at(place, count, visible))
     try:
         yield
     finally:
@@ -142,21 +179,20 @@ def _own_gpus(plan: Plan, place: int) -> Iterator[None]:
             os.environ[name] = before
 
 
+def gpus_at(place: int, count: int, visible: list[str]) -> list[str]:
+    """`count` different GPUs for the worker at a place; places beyond the GPUs begin anew and share."""
+    return [visible[(place * count + index) % len(visible)] for index in range(min(count, len(visible)))]
+
+
 def _threads(workers: int) -> int:
     return max(1, torch.get_num_threads() // workers)
 
 
-def _death(member: _Member, at: str | None) -> str:
-    code = member.process.exitcode or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"{member.process.name} {how}" + (f" at {at}" if at else "")
-
-
-def _give_up(plan: Plan, name: str, code: int | None) -> None:
-    folder = next(plan.run_folder(run) for run in plan.runs if run.name == name)
-    with folder.locked() as mine:
-        if mine and not folder.is_done:
-            folder.mark_failed(f"its process died {DEATHS_PER_RUN} times, the last time with code {code}")
+def _how(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"it ended with code {code}"
+    name = signal.Signals(-code).name
+    return f"it was killed by {name}" + (" (often: no memory left)" if name == "SIGKILL" else "")
 
 
 def _dismiss(team: list[_Member]) -> None:
