@@ -1,1 +1,1 @@
-"""Honest statistics of paired results: differences per patient, intervals, tests, verdicts, ranks and power. No files."""
+"""Honest statistics of paired results: differences, intervals, tests, verdicts, ranks and power. Opens no file."""

@@ -1,4 +1,4 @@
-"""How firmly losses keep their places: the ranks that they would have had with other patients drawn from the same ones."""
+"""How firmly losses keep their places: the ranks that they would have had with other patients, drawn from these."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def rank_shares(values: Floats, *, seed: int, higher_is_better: bool = True, res
         ValueError: no patient, or an undefined value.
     """
     if not len(values) or np.isnan(values).any():
-        raise ValueError(
-            f"ranks need patients with a value for every loss; came {values.shape}, some undefined or none"
-        )
+        raise ValueError(f"ranks need patients with a value for every loss; came {values.shape}, some without")
     draws = draw_patients(len(values), size=len(values), resamples=resamples, seed=seed)
     means = np.round(draws.T @ values / len(values), DIFFERENCE_DECIMALS)
     ranks = rankdata(-means if higher_is_better else means, axis=1)

@@ -6,8 +6,9 @@ A comparison is `better` or `worse` when two conditions hold:
 
 The claim: among comparisons whose true mean difference is 0, the chance of even one `better` or `worse` is at most 5 %
 in the whole family. Wilcoxon's test alone keeps that for symmetric differences only. Where one loss fails badly on a
-few patients and is a little better on the rest, the mean difference may be 0 while most differences have one sign, and
-Wilcoxon's test finds them: up to 30 % false claims in a family of 24. The second p guards against that, and costs power.
+few patients and is a little better on the rest, the mean difference may be 0 while most differences have one sign,
+and Wilcoxon's test finds them: up to 30 % false claims in a family of 24. The second p guards against that, and costs
+power.
 The numbers, and how much skewness is covered: docs/decisions/0010-verdicts-need-two-tests.md.
 """
 
@@ -55,11 +56,16 @@ def verdicts(
     )
 
 
+def resamples_for(family_size: int) -> int:
+    """Enough resamples that Holm's first step leaves the smallest possible p of the mean at .005, and 9999 at least."""
+    return max(RESAMPLES, 400 * family_size - 1)
+
+
 def judge_quickly(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> Words:
     """The verdicts on (patients, ..., family), without what cannot change them: for simulations of many studies.
 
-    A comparison that one test already leaves at p ≥ .05 cannot be found, nor can it raise another's p after Holm, so the
-    second p is computed for the rest alone, and the interval for those found.
+    A comparison that one test already leaves at p ≥ .05 cannot be found, nor can it raise another's p after Holm
+    above .05, so the second p is computed for the rest alone, and the interval for those found.
     """
     p = signed_rank_p(differences)
     mean = np.where(np.isnan(p), np.nan, 0.0)

@@ -1,0 +1,128 @@
+"""What a study said it would compare, before any number was seen, and which of its runs are finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.errors import BadData, unknown_name
+from steelyard.metrics import METRICS
+from steelyard.metrics.metric import Metric
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
+from steelyard.study.spec import CompareTable, Part
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose scores can be read; `organ` is None where one network was trained on all organs."""
+
+    name: str
+    network: str
+    task: str
+    loss: str
+    fold: int
+    seed: int
+    organ: str | None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Baseline, metric and family of a study. `losses` and `organs` are all there are, in the study's own order."""
+
+    study: str
+    baseline: str
+    metric: Metric
+    losses: tuple[str, ...]
+    organs: tuple[str, ...]
+    family_losses: tuple[str, ...]
+    family_organs: tuple[str, ...]
+    groups: tuple[tuple[str, str], ...]  # network and task
+    done: tuple[FinishedRun, ...]
+
+    @property
+    def family_size(self) -> int:
+        """Declared comparisons within one network and task, finished or not."""
+        return len(self.family_losses) * len(self.family_organs)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of signed errors the size is compared, so lower is better there."""
+        return self.metric.better == "higher"
+
+    def comparable(self, network: str, task: str, organ: str) -> list[str]:
+        """The losses finished on the same folds and seeds as the baseline for that organ, the baseline included."""
+        finished: dict[str, set[tuple[int, int]]] = {loss: set() for loss in self.losses}
+        for run in self.done:
+            if (run.network, run.task) == (network, task) and run.organ in (None, organ):
+                finished[run.loss].add((run.fold, run.seed))
+        wanted = finished.get(self.baseline)
+        return [loss for loss in self.losses if wanted and finished[loss] == wanted]
+
+
+def read_declared(study_folder: Path) -> Declared:
+    """`study.json`, and which of its runs are done. A study without a `[compare]` table has that table's defaults.
+
+    Raises:
+        BadData: `study.json` is missing, damaged, of another schema, or names a metric or an organ that is not there.
+    """
+    path = study_folder / "study.json"
+    try:
+        plan = read_json(path)
+        if plan["schema"] != SCHEMA_VERSION:
+            raise BadData(
+                f"{path}: schema {SCHEMA_VERSION} is known, came {plan['schema']!r}. Use the version that wrote it."
+            )
+        compare = CompareTable.model_validate(plan["spec"].get("compare") or {})
+        organs = tuple(organ["name"] for organ in plan["label_set"]["organs"])
+        losses = _in_grid_order(plan, "loss")
+        networks = _in_grid_order(plan, "network")
+        runs = {(run["network"], run["task"]) for run in plan["runs"]}
+        baseline = compare.baseline if compare.baseline is not None else losses[0] if losses else ""
+        family = [loss for loss in compare.losses or losses if loss != baseline]
+        done = (run for run in plan["runs"] if RunFolder(study_folder / run["run"]).is_done)
+        return Declared(
+            study=plan["name"],
+            baseline=baseline,
+            metric=_metric(compare.metric, path),
+            losses=losses,
+            organs=organs,
+            family_losses=tuple(dict.fromkeys(family)),
+            family_organs=tuple(dict.fromkeys(compare.organs or organs)),
+            groups=tuple(sorted(runs, key=lambda group: (networks.index(group[0]), group[1]))),
+            done=tuple(sorted((_finished(run) for run in done), key=lambda run: run.name)),
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise BadData(f"{path}: cannot be read as a study ({first_line}). Run the study again.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadData(f"{path}: a field is missing or of the wrong kind ({error!r}). Run the study again.") from error
+
+
+def _in_grid_order(plan: dict[str, Any], kind: str) -> tuple[str, ...]:
+    """Titles as the grid lists them; those of the runs that no grid lists come after, by name."""
+    listed = (plan["spec"].get("grid") or {}).get(kind, [])
+    titles = [Part.model_validate(part).title for part in listed]
+    ran = {run[kind] for run in plan["runs"]}
+    return tuple(dict.fromkeys([*(title for title in titles if title in ran), *sorted(ran)]))
+
+
+def _metric(name: str, path: Path) -> Metric:
+    """The metric per organ of that name; of two conventions the one in which a missed organ counts."""
+    found = [METRICS[key] for key in METRICS if METRICS[key].name == name and METRICS[key].reads != "classes"]
+    if not found:
+        known = {METRICS[key].name for key in METRICS if METRICS[key].reads != "classes"}
+        raise BadData(f"{path}: {unknown_name('metric per organ', name, known)}")
+    return next((metric for metric in found if metric.convention == "missing_as_zero"), found[0])
+
+
+def _finished(run: dict[str, Any]) -> FinishedRun:
+    return FinishedRun(
+        name=run["run"],
+        network=run["network"],
+        task=run["task"],
+        loss=run["loss"],
+        fold=run["fold"],
+        seed=run["seed"],
+        organ=run.get("organ"),
+    )
