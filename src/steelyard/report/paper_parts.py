@@ -114,7 +114,9 @@ def table_parts(readings: Mapping[str, tuple[PrintedTable, str]], cells: Mapping
         if cells[name].is_empty():
             parts.append(Part(name, title, link, (), (*_said(name), "Not run yet.")))
         else:
-            parts.append(Part(name, title, link, (side_by_side(table, cells[name], name, rows=rows),), _said(name)))
+            parts.append(
+                Part(name, title, link, (side_by_side(table, cells[name], name, title=title, rows=rows),), _said(name))
+            )
     return parts
 
 

@@ -42,7 +42,9 @@ class WordCell(Cell):
         return "" if self.value is None else super().remark
 
 
-def side_by_side(printed: PrintedTable, cells: pl.DataFrame, name: str, *, rows: tuple[str, ...] = ()) -> Table:
+def side_by_side(
+    printed: PrintedTable, cells: pl.DataFrame, name: str, *, title: str, rows: tuple[str, ...] = ()
+) -> Table:
     """Up to four lines per row of the paper's table: printed, ours pooled, their difference, ours per patient.
 
     Lines of ours are left out while no column of the table was run, the difference where no printed value is known.
@@ -60,12 +62,12 @@ def side_by_side(printed: PrintedTable, cells: pl.DataFrame, name: str, *, rows:
     )
     return Table(
         name,
-        f"{printed.title}. Printed, ours pooled over the held-out voxels of a run (mean over folds and seeds), "
+        f"{title}. Printed, ours pooled over the held-out voxels of a run (mean over folds and seeds), "
         "the difference ours − printed, and ours by patient (the mean over patients).",
         "",
         headers,
         tuple(sections),
-        tuple(note for note in (printed.note, INTERVAL_NOTE, *_sources(cells)) if note),
+        tuple(note for note in (printed.note, INTERVAL_NOTE, *_derived(printed, cells)) if note),
     )
 
 
@@ -122,7 +124,7 @@ def _difference(cell: dict[str, object]) -> WordCell:
 def _of_patients(cell: dict[str, object]) -> WordCell:
     value = cell["patient_mean"]
     if not isinstance(value, float):
-        return WordCell(note=NOT_RUN if not cell["ran"] else "not scored per patient")
+        return WordCell(note=NOT_RUN if not cell["ran"] else "pooled only")
     return WordCell(value, note=bounds_text(cell["low"], cell["high"]))
 
 
@@ -151,9 +153,14 @@ def _remark(printed: PrintedTable, column: pl.DataFrame) -> str:
     return "; ".join(words)
 
 
-def _sources(cells: pl.DataFrame) -> list[str]:
+def _derived(printed: PrintedTable, cells: pl.DataFrame) -> list[str]:
+    """How those values came about that the paper does not print itself."""
     known = cells.drop_nulls("printed").select("row", "printed_source").unique(maintain_order=True)
-    return [f"{row_title(row)}: {source}.".replace("..", ".") for row, source in known.iter_rows()]
+    return [
+        f"The {row_title(row).split(',')[0]} is {source}."
+        for row, source in known.iter_rows()
+        if source != printed.source
+    ]
 
 
 def row_title(row: str) -> str:
