@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -74,6 +75,42 @@ def write_study(folder: Path, runs: list[WrittenRun], *, name: str = "small", wa
     for run in runs:
         _write_run(folder, run)
     return folder
+
+
+def difference(loss: str, organ: str | None, points: tuple[float, float, float], **others: Any) -> dict[str, Any]:
+    """One row of the study's comparisons: mean difference, lower and upper end, in points of IoU, against `first`."""
+    mean, low, high = (value / 100 for value in points)
+    usual = {"study": "small", "network": "net", "task": "multiclass", "metric": "iou", "convention": "counts"}
+    rest = {
+        "baseline": "first",
+        "patients": 14,
+        "undefined": 0,
+        "mean_baseline": 0.5,
+        "mean_loss": 0.5 + mean,
+        "sd": 0.06,
+    }
+    tests = {
+        "p": 0.0123,
+        "p_mean": 0.0111,
+        "p_holm": 0.0369,
+        "family_size": 24,
+        "minimum_detectable": 0.041,
+        "verdict": "undecided" if organ else None,
+    }
+    found = {"organ": organ, "loss": loss, "mean_difference": mean, "low": low, "high": high}
+    return usual | rest | tests | found | {"in_family": organ is not None} | others
+
+
+def write_differences(folder: Path, rows: list[dict[str, Any]]) -> None:
+    pl.DataFrame(rows).write_parquet(folder / "comparisons.parquet")
+
+
+def write_ranks(folder: Path, rows: list[tuple[str, str | None, float, float, float]]) -> None:
+    """Each row: loss, organ, rank, share, mean rank."""
+    frame = pl.DataFrame(rows, schema=["loss", "organ", "rank", "share", "mean_rank"], orient="row")
+    frame.with_columns(pl.lit("net").alias("network"), pl.lit("multiclass").alias("task")).write_parquet(
+        folder / "ranks.parquet"
+    )
 
 
 def block(rows: slice, columns: slice, *, slices: slice = slice(1, 2), index: int = 1) -> np.ndarray:

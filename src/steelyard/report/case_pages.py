@@ -12,7 +12,7 @@ from steelyard.labels import Organ
 from steelyard.report.comparison import Comparison
 from steelyard.report.links import ALL_ORGANS
 from steelyard.report.means import mean
-from steelyard.report.metric_tables import FURTHER, MAIN, Shown
+from steelyard.report.metric_tables import FURTHER, MAIN, Shown, titled
 from steelyard.report.missed_spilled import missed_and_spilled
 from steelyard.report.paired import paired_table
 from steelyard.report.read import BACKGROUND, Condition, Run
@@ -102,8 +102,8 @@ def _of_organ(organ: Organ, found: _Found) -> CaseSection:
     rows = []
     for (run, case_id), row in found.identities(organ.name).items():
         missed, spilled = found.volumes.get((run.run, case_id, organ.name), (None, None))
-        cells = [Cell(found.value(run, case_id, organ.name, key), _shown(key[0]).decimals) for key in main]
-        rest = tuple(Cell(found.value(run, case_id, organ.name, key), _shown(key[0]).decimals) for key in further)
+        cells = [Cell(found.value(run, case_id, organ.name, key), titled(key[0]).decimals) for key in main]
+        rest = tuple(Cell(found.value(run, case_id, organ.name, key), titled(key[0]).decimals) for key in further)
         cells[1:1] = [Cell(missed, ML.decimals), Cell(spilled, ML.decimals)]
         rows.append(_row(run, case_id, row, tuple(cells), rest))
     titles = _titles(main)
@@ -196,13 +196,9 @@ def _titles(keys: Iterable[Key]) -> list[str]:
     keys = list(keys)
     several = {metric for metric, _ in keys if sum(metric == other for other, _ in keys) > 1}
     return [
-        _shown(metric).title + (f", {convention.replace('_', ' ')}" if metric in several else "")
+        titled(metric).title + (f", {convention.replace('_', ' ')}" if metric in several else "")
         for metric, convention in keys
     ]
-
-
-def _shown(metric: str) -> Shown:
-    return ({"iou": Shown("IoU")} | MAIN | FURTHER).get(metric, Shown(metric.replace("_", " ")))
 
 
 def _look_up(comparison: Comparison, condition: Condition) -> _Found:

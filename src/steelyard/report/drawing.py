@@ -69,6 +69,11 @@ def mark(
     )
 
 
+def shortened(name: str, most: int) -> str:
+    """A name in at most so many letters; its end gives way to `…`."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def ticks(low: float, high: float, *, about: int = 6) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about so many."""
     span = max(high - low, 1e-9)

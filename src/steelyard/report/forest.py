@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite
 
-from steelyard.report.drawing import BLUE, GREY, INK, RULE, SOFT, VERMILION, drawing, mark, scale, stroke, ticks, words
+from steelyard.report.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    RULE,
+    SOFT,
+    VERMILION,
+    drawing,
+    mark,
+    scale,
+    shortened,
+    stroke,
+    ticks,
+    words,
+)
 from steelyard.report.statistics import Difference, Statistics
 
 WIDTH, LEFT, RIGHT = 900.0, 200.0, 590.0  # of the picture, and where its plot begins and ends
@@ -21,7 +35,7 @@ VERDICTS = {  # shape, colour, filled
 def forest(found: Statistics) -> str:
     """The picture as inline SVG; the zero line is the baseline, and better lies on the side that the axis names.
 
-    The mean of organs, which is descriptive, stands last and gets no verdict.
+    The mean of organs stands last; it is outside the family and gets no verdict.
     """
     drawn = [value for d in found.differences for value in (d.difference, d.low, d.high, 0.0) if value is not None]
     known = [value for value in drawn if isfinite(value)]
@@ -39,7 +53,7 @@ def forest(found: Statistics) -> str:
     y = TOP
     for organ, title in found.organs:
         y += HEADING
-        parts.append(words(0, y - 8, title if organ else f"{title} (descriptive)", bold=True))
+        parts.append(words(0, y - 8, title if organ else f"{title} (no verdict)", bold=True))
         for d in found.of_organ(organ):
             y += ROW
             parts += _row(d, y - ROW / 2, x)
@@ -61,8 +75,8 @@ def _headings(found: Statistics, zero: float, bottom: float) -> list[str]:
 
 
 def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
-    shape, colour, filled = VERDICTS[d.verdict] if d.in_family else ("diamond", GREY, False)
-    parts = [words(LEFT - 14, y + 4, _short(d.loss), anchor="end")]
+    shape, colour, filled = VERDICTS[d.verdict] if d.verdict else ("diamond", GREY, False)
+    parts = [words(LEFT - 14, y + 4, shortened(d.loss, 27), anchor="end")]
     if d.low is not None and d.high is not None:
         ends = [(x(d.low), y), (x(d.high), y)]
         parts.append(stroke(ends, colour=colour, width=2.2))
@@ -70,7 +84,7 @@ def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
     if d.difference is not None:
         parts.append(mark(shape, x(d.difference), y, colour=colour, filled=filled, title=f"{d.loss}: {d.interval}"))
     parts.append(words(RIGHT + 18, y + 4, d.interval))
-    if d.in_family:
+    if d.verdict:
         decided = d.verdict in ("better", "worse")
         parts.append(words(WIDTH - 110, y + 4, d.verdict, bold=decided, colour=colour))
     return parts
@@ -80,15 +94,10 @@ def _signed(value: float) -> str:
     return f"{value:+g}".replace("-", "−") if value else "0"
 
 
-def _short(loss: str, most: int = 27) -> str:
-    return loss if len(loss) <= most else loss[: most - 1] + "…"
-
-
 def _said(found: Statistics) -> str:
     titles = dict(found.organs)
     told = "; ".join(
-        f"{titles[d.organ]}, {d.loss} {d.interval}" + (f", {d.verdict}" if d.in_family else "")
-        for d in found.differences
+        f"{titles[d.organ]}, {d.loss} {d.interval}" + (f", {d.verdict}" if d.verdict else "") for d in found.differences
     )
     unit = found.measure.unit
     return f"Mean differences in {found.measure.title} from {found.baseline} in {unit}, with 95 % intervals: {told}."

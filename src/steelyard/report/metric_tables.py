@@ -53,6 +53,11 @@ UNDEFINED_NOTE = (
 )
 
 
+def titled(metric: str) -> Shown:
+    """How a metric is printed, also one that this page has no title for."""
+    return ({"iou": Shown("IoU")} | MAIN | FURTHER).get(metric, Shown(metric.replace("_", " ")))
+
+
 def metric_table(comparison: Comparison) -> Table:
     """The metrics that most readers ask for, below the counts of missed and invented organs."""
     cases = _cases(comparison)
@@ -88,7 +93,7 @@ def _sections(comparison: Comparison, cases: pl.DataFrame, metrics: Iterable[str
     means = over_patients(cases)
     sections = []
     for metric in metrics:
-        shown = (MAIN | FURTHER).get(metric, Shown(metric.replace("_", " ")))
+        shown = titled(metric)
         for convention in sorted(means.filter(pl.col("metric") == metric)["convention"].unique()):
             better, rows = _better(metric, convention), []
             for organ in comparison.study.label_set.organs:

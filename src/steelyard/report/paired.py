@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from steelyard.report.means import mean, of_patients
 from steelyard.report.statistics import Statistics
 from steelyard.report.table import Cell, Header, Row, Section, Table
+
+MEASURED = ["patient_id", "case_id", "fold", "seed", "organ"]  # what two losses must share to be a pair
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,16 @@ class Pair:
 def pairs(found: Statistics, loss: str, organ: str | None) -> tuple[Pair, ...]:
     """The patients that have both values, lowest difference first; for `organ` None, means over a patient's organs.
 
-    An organ that is undefined for a patient under one of the two is left out under both.
+    A case counts where both losses have a value from the same fold and seed: one that is undefined under one of the
+    two is left out under both.
     """
-    names = [o.name for o in found.comparison.study.label_set.organs] if organ is None else [organ]
-    ours, base = (_values(found, name) for name in (loss, found.baseline))
-    pairs = []
-    for patient in sorted({patient for patient, _ in ours}):
-        both = [(base.get((patient, name)), ours.get((patient, name))) for name in names]
-        known = [(b, o) for b, o in both if b is not None and o is not None]
-        baseline, value = mean([b for b, _ in known]), mean([o for _, o in known])
-        if baseline is not None and value is not None:
-            pairs.append(Pair(patient, baseline, value))
-    return tuple(sorted(pairs, key=lambda pair: (pair.difference, pair.patient_id)))
+    both = _values(found, found.baseline).join(_values(found, loss), on=MEASURED, suffix="_loss")
+    if organ is not None:
+        both = both.filter(pl.col("organ") == organ)
+    values = pl.col("value", "value_loss").mean()
+    means = both.group_by("patient_id", "organ").agg(values).group_by("patient_id").agg(values)
+    found_pairs = [Pair(*row) for row in means.select("patient_id", "value", "value_loss").iter_rows()]
+    return tuple(sorted(found_pairs, key=lambda pair: (pair.difference, pair.patient_id)))
 
 
 def paired_table(found: Statistics, loss: str, organ: str | None) -> Table | None:
@@ -65,15 +64,17 @@ def paired_table(found: Statistics, loss: str, organ: str | None) -> Table | Non
     )
 
 
-def _values(found: Statistics, loss: str) -> dict[tuple[str, str], float]:
+def _values(found: Statistics, loss: str) -> pl.DataFrame:
     measure = found.measure
-    rows = of_patients(
+    organs = [organ.name for organ in found.comparison.study.label_set.organs]
+    value = pl.col("value").abs() if measure.better == "nearer_zero" else pl.col("value")  # as the statistics do
+    return (
         found.comparison.scores.filter(
-            pl.col("loss") == loss, pl.col("metric") == measure.metric, pl.col("convention") == measure.convention
+            pl.col("loss") == loss,
+            pl.col("metric") == measure.metric,
+            pl.col("convention") == measure.convention,
+            pl.col("case_id").is_not_null() & pl.col("organ").is_in(organs),
         )
-    ).drop_nulls("value")
-    return {
-        (row["patient_id"], row["organ"]): row["value"]
-        for row in rows.iter_rows(named=True)
-        if row["organ"] is not None
-    }
+        .drop_nulls("value")
+        .select(*MEASURED, value)
+    )

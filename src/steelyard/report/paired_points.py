@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from steelyard.report.drawing import BLUE, INK, RULE, SOFT, VERMILION, drawing, mark, scale, stroke, ticks, words
+from steelyard.report.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    RULE,
+    SOFT,
+    VERMILION,
+    drawing,
+    mark,
+    scale,
+    shortened,
+    stroke,
+    ticks,
+    words,
+)
 from steelyard.report.paired import Pair, pairs
 from steelyard.report.statistics import Statistics
 
@@ -54,28 +68,29 @@ def _row(found: Statistics, title: str, panels: dict[str, tuple[Pair, ...]]) -> 
             if place == 0:
                 parts.append(words(left - 6, y(tick) + 4, f"{tick:g}", anchor="end", size=11, colour=SOFT))
         parts += _panel(found, loss, own, left, y)
-    width = LEFT + len(panels) * (PANEL + GAP) - GAP + 2
+    width = LEFT + len(panels) * (PANEL + GAP) + 2
     return drawing(width, bottom + BOTTOM, parts, alt=_said(found, title, panels))
 
 
 def _panel(found: Statistics, loss: str, own: tuple[Pair, ...], left: float, y: Callable[[float], float]) -> list[str]:
     lower_is_better = found.measure.better == "lower"
     first, last = left + INSET, left + PANEL - INSET
-    parts = [words(left, 15, loss if len(loss) < 19 else loss[:17] + "…", bold=True)]
+    parts = [words(left, 15, shortened(loss, 16), bold=True)]
     risen = sum(pair.difference > 0 for pair in own)
     parts.append(words(left, 30, f"{risen} of {len(own)} higher", size=11, colour=SOFT))
     for pair in own:
-        better = pair.difference != 0 and (pair.difference < 0) == lower_is_better
-        colour = BLUE if better else VERMILION
+        better, equal = (pair.difference < 0) == lower_is_better, pair.difference == 0
+        colour = GREY if equal else BLUE if better else VERMILION
         told = f"{pair.patient_id}: {pair.baseline:.3f} → {pair.loss:.3f}"
         ends = [(first, y(pair.baseline)), (last, y(pair.loss))]
-        parts.append(stroke(ends, colour=colour, width=1.3, dash="" if better else "4 2", opacity=0.8, title=told))
+        parts.append(
+            stroke(ends, colour=colour, width=1.3, dash="" if better or equal else "4 2", opacity=0.8, title=told)
+        )
         parts += [mark("circle", *end, size=2.6, colour=colour, title=told) for end in ends]
     worst = own[-1] if lower_is_better else own[0]
     parts.append(words(last + 5, y(worst.loss) + 4, worst.patient_id, size=10, colour=INK))
     bottom = TOP + PLOT
-    base = found.baseline if len(found.baseline) < 11 else found.baseline[:9] + "…"
-    parts.append(words(first, bottom + 18, base, anchor="middle", size=11, colour=SOFT))
+    parts.append(words(first, bottom + 18, shortened(found.baseline, 11), anchor="middle", size=11, colour=SOFT))
     parts.append(words(last, bottom + 18, "this loss", anchor="middle", size=11, colour=SOFT))
     return parts
 

@@ -9,11 +9,25 @@ import polars as pl
 
 from steelyard.labels import Organ
 from steelyard.report.comparison import Comparison
-from steelyard.report.drawing import GREY, INK, RULE, SHAPES, SOFT, drawing, mark, scale, stroke, ticks, words
+from steelyard.report.drawing import (
+    GREY,
+    INK,
+    RULE,
+    SHAPES,
+    SOFT,
+    drawing,
+    mark,
+    scale,
+    shortened,
+    stroke,
+    ticks,
+    words,
+)
 from steelyard.report.label_places import Box, around, free_place
 from steelyard.report.means import of_patients, pooled
 
 SIZE, LEFT, TOP, BOTTOM, RIGHT = 300.0, 50.0, 14.0, 44.0, 14.0
+LONGEST = 18  # letters of a label
 SMALLEST_SPAN = 0.1  # of both axes: three losses a hair apart are not blown up to look different
 COLOURS = (INK, "#0072b2", "#d55e00", "#a0522d", "#009e73", "#8e4585", "#56707f")
 ORGAN_METRICS = ("sensitivity", "precision")
@@ -78,11 +92,11 @@ def _plane(organ: Organ, points: dict[str, tuple[float, float]], cloud: list[tup
         colour, told = COLOURS[i % len(COLOURS)], f"{loss}: sensitivity {point[0]:.3f}, precision {point[1]:.3f}"
         x, y = at(*point)
         parts.append(mark(shapes[i % len(shapes)], x, y, size=5.5, colour=colour, title=told))
-        box = free_place(x, y, _short(loss), taken, (LEFT, TOP, right + RIGHT, bottom))
+        box = free_place(x, y, shortened(loss, LONGEST), taken, (LEFT, TOP, right + RIGHT, bottom))
         taken.append(box)
         nearest = (min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3]))
         parts.append(stroke([(x, y), nearest], colour=colour, width=0.8))
-        parts.append(words(box[0] + 2, box[3] - 3, _short(loss), size=11.5, colour=colour))
+        parts.append(words(box[0] + 2, box[3] - 3, shortened(loss, LONGEST), size=11.5, colour=colour))
     told = "; ".join(f"{loss}: sensitivity {s:.3f}, precision {p:.3f}" for loss, (s, p) in points.items())
     svg = drawing(
         right + RIGHT, bottom + BOTTOM, parts, alt=f"Sensitivity and precision, pooled, {organ.title}. {told}."
@@ -117,10 +131,6 @@ def _iso(level: float, frame: Box, at: Callable[[float, float], tuple[float, flo
 
 def _iou(sensitivity: float, precision: float) -> float:
     return 1 / (1 / sensitivity + 1 / precision - 1) if sensitivity and precision else 0.0
-
-
-def _short(loss: str, most: int = 18) -> str:
-    return loss if len(loss) <= most else loss[: most - 1] + "…"
 
 
 def _points(comparison: Comparison, organ: Organ) -> dict[str, tuple[float, float]]:

@@ -14,6 +14,7 @@ from steelyard.errors import BadData
 from steelyard.metrics import METRICS
 from steelyard.metrics.metric import Better
 from steelyard.report.comparison import Comparison
+from steelyard.report.metric_tables import titled
 from steelyard.report.read import Study
 
 COMPARISONS, RANKS, POWER = "comparisons.parquet", "ranks.parquet", "power.json"
@@ -29,7 +30,7 @@ class Measure:
 
     @property
     def title(self) -> str:
-        return {"iou": "IoU", "dice": "Dice"}.get(self.metric, self.metric.replace("_", " "))
+        return titled(self.metric).title.split(" (")[0]  # without the unit
 
     @property
     def factor(self) -> float:
@@ -55,21 +56,24 @@ class Measure:
 
 @dataclass(frozen=True)
 class Difference:
-    """One comparison of a loss with the baseline on one organ; `organ` None is the mean over organs, descriptive.
+    """One comparison of a loss with the baseline on one organ; `organ` None is the mean over organs.
 
-    Values are in the units of `Measure`: points or the metric's own.
+    Values are in the units of `Measure`: points or the metric's own. `undefined` patients had no pair of values. The
+    mean over organs, and what the study did not declare, are outside the family: no Holm's p, no verdict.
     """
 
     loss: str
     organ: str | None
     patients: int
+    undefined: int
     difference: float | None
     low: float | None
     high: float | None
     p: float | None
+    p_mean: float | None
     p_holm: float | None
     minimum_detectable: float | None
-    verdict: Verdict
+    verdict: Verdict | None
     in_family: bool
 
     @property
@@ -90,6 +94,7 @@ class Statistics:
     comparison: Comparison
     measure: Measure
     baseline: str
+    family_size: int
     differences: tuple[Difference, ...]
     ranks: pl.DataFrame
     power: str
@@ -100,6 +105,12 @@ class Statistics:
 
     def of_organ(self, organ: str | None) -> tuple[Difference, ...]:
         return tuple(d for d in self.differences if d.organ == organ)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Losses that were not compared, since they were not finished on the baseline's folds and seeds."""
+        compared = {d.loss for d in self.differences} | {self.baseline}
+        return tuple(condition.loss for condition in self.comparison.conditions if condition.loss not in compared)
 
     @property
     def organs(self) -> tuple[tuple[str | None, str], ...]:
@@ -131,6 +142,7 @@ def read_statistics(comparison: Comparison) -> Statistics | None:
         comparison,
         measure,
         first["baseline"],
+        first["family_size"],
         tuple(_difference(row, measure.factor) for row in rows),
         ranks,
         _power(study, comparison),
@@ -146,10 +158,12 @@ def _difference(row: dict[str, Any], factor: float) -> Difference:
         loss=row["loss"],
         organ=row["organ"],
         patients=row["patients"],
+        undefined=row["undefined"],
         difference=scaled("mean_difference"),
         low=scaled("low"),
         high=scaled("high"),
         p=_defined(row["p"]),
+        p_mean=_defined(row["p_mean"]),
         p_holm=_defined(row["p_holm"]),
         minimum_detectable=scaled("minimum_detectable"),
         verdict=row["verdict"],
@@ -169,7 +183,9 @@ def _power(study: Study, comparison: Comparison) -> str:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
-    return str(content.get("sentence", "")) if isinstance(content, dict) else ""
+    groups = content.get("groups", []) if isinstance(content, dict) else []
+    own = (g for g in groups if (g.get("network"), g.get("task")) == (comparison.network, comparison.task))
+    return next((str(group.get("sentence", "")) for group in own), "")
 
 
 def _table(study: Study, name: str) -> pl.DataFrame | None:

@@ -21,9 +21,10 @@ def difference_table(found: Statistics) -> Table:
         for d in found.of_organ(organ):
             link = cases_link(found.comparison.study, conditions[d.loss], PAIRED + (organ or ALL_ORGANS))
             rows.append(Row(Header(d.loss), _cells(d, link)))
-        sections.append(Section(title if organ else f"{title} (descriptive, outside the family)", tuple(rows)))
+        sections.append(Section(title if organ else f"{title} (outside the family)", tuple(rows)))
     columns = (
-        f"difference ({unit})", "95 % from", "to", "p", "p, Holm", f"detectable ({unit})", "patients", "verdict",
+        f"difference ({unit})", "95 % from", "to", "p, ranks", "p, mean", "p, Holm",
+        f"detectable ({unit})", "patients", "verdict",
     )  # fmt: skip
     return Table(
         found.comparison.named("differences"),
@@ -34,10 +35,10 @@ def difference_table(found: Statistics) -> Table:
         tuple(sections),
         (
             "The unit is the patient: cases and seeds of a patient are averaged first. Interval: studentised "
-            "bootstrap. p: Wilcoxon signed-rank; Holm over the family of "
-            f"{len(found.family)} comparisons declared before. "
-            "Detectable: the true difference that a single test of so many patients finds with 80 % power. "
-            "Better or worse: Holm's p below .05 and the interval on that side of 0.",
+            "bootstrap. p: Wilcoxon's signed ranks, and the resampled mean; Holm's p is of the larger of the two, over "
+            f"the {found.family_size} comparisons declared before. Detectable: the true difference that a single test "
+            "of so many patients finds with 80 % power. Better or worse: Holm's p below .05 and the interval on that "
+            "side of 0; outside the family there is no verdict.",
         ),
     )
 
@@ -91,8 +92,9 @@ def _cells(d: Difference, link: str) -> tuple[Cell, ...]:
         Cell(d.low, 1),
         Cell(d.high, 1),
         Cell(d.p, 4),
+        Cell(d.p_mean, 4),
         Cell(d.p_holm, 4),
         Cell(d.minimum_detectable, 1),
-        Cell(d.patients, 0),
-        Cell(word=d.verdict if d.in_family else "none", best=d.in_family and d.verdict in ("better", "worse")),
+        Cell(d.patients, 0, undefined=d.undefined),
+        Cell(word=d.verdict or "none", best=d.verdict in ("better", "worse")),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from steelyard.report.read import Run, Study
+from steelyard.runstore import read_json
 
 WORDS = {"failed": "failed", "unfinished": "running or interrupted", "missing": "not started"}
 
@@ -45,4 +46,9 @@ def _reason(run: Run) -> str:
     written = [path.stat().st_mtime for path in run.files.path.iterdir() if path.is_file()]
     if not written:
         return "nothing written yet"
-    return f"last written {datetime.fromtimestamp(max(written)).astimezone().strftime('%Y-%m-%d %H:%M %Z')}"
+    seen = f"last written {datetime.fromtimestamp(max(written)).astimezone().strftime('%Y-%m-%d %H:%M %Z')}"
+    try:
+        progress = read_json(run.files.path / "progress.json")  # its sign of life
+        return f"epoch {progress['epoch']} of {progress['epochs']}, {seen}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return seen

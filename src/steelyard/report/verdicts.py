@@ -15,13 +15,14 @@ def verdict_sentence(found: Statistics) -> str:
             if organs:
                 told = ", ".join(f"{titles[d.organ]} {_amount(d, found)}" for d in organs)
                 parts.append(f"{loss} is {verdict} for {told}")
+    left_out = f" Not compared, for want of runs: {', '.join(found.left_out)}." if found.left_out else ""
     open_ = [d for d in found.family if d.verdict not in ("better", "worse")]
     decided = "; ".join(parts)
     title = f" on {found.comparison.title}" if len(found.comparison.study.groups) > 1 else ""
     opening = f"Against {found.baseline}{title}, "
     if not open_:
-        return f"{opening}{decided}."
-    rest = f"{'all else' if decided else 'every difference'} is undecided{_unseen(open_, found)}."
+        return f"{opening}{decided}.{left_out}"
+    rest = f"{'all else' if decided else 'every difference'} is undecided{_unseen(open_, found)}.{left_out}"
     return f"{opening}{decided}; {rest}" if decided else f"{opening}{rest}"
 
 
