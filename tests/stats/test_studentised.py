@@ -1,0 +1,102 @@
+"""The studentised bootstrap against its definition, resample by resample, and against what any interval must obey."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from steelyard.stats.studentised import draw_patients, mean_p, studentised_interval
+
+DIFFERENCES = np.array([3.1, -0.4, 2.2, 5.0, 1.7, -1.1, 9.3, 0.6, 2.9, 1.4, 4.8])
+
+
+def by_definition(differences, size, seed, resamples):
+    """t values of the resamples, each patient written down as often as drawn."""
+    draws = draw_patients(len(differences), size=size, resamples=resamples, seed=seed).astype(int)
+    samples = [np.repeat(differences, times) for times in draws.T]
+    return np.array([(s.mean() - differences.mean()) / (s.std(ddof=1) / len(s) ** 0.5) for s in samples])
+
+
+def test_the_interval_is_that_of_the_definition():
+    t = np.sort(by_definition(DIFFERENCES, 11, 5, 999))
+    error = DIFFERENCES.std(ddof=1) / 11**0.5
+    low, high = studentised_interval(DIFFERENCES[:, None], seed=5, resamples=999)
+    assert low[0] == pytest.approx(DIFFERENCES.mean() - t[974] * error)  # the 25th from above of 999
+    assert high[0] == pytest.approx(DIFFERENCES.mean() - t[24] * error)
+
+
+def test_the_p_of_the_mean_is_that_of_the_definition_with_seven_of_eleven_patients():
+    for differences in (DIFFERENCES, -DIFFERENCES, DIFFERENCES - 1.5):
+        t = by_definition(differences, 7, 5, 999)
+        seen = differences.mean() / (differences.std(ddof=1) / 11**0.5)
+        as_far = (t >= seen).sum() if seen > 0 else (t <= seen).sum()
+        assert mean_p(differences[:, None], seed=5, resamples=999)[0] == pytest.approx(2 * (1 + as_far) / 1000)
+
+
+def test_each_resample_has_its_size_and_draws_every_patient_alike():
+    draws = draw_patients(5, size=3, resamples=9_999, seed=1)
+    assert set(draws.sum(axis=0)) == {3}
+    np.testing.assert_allclose(draws.mean(axis=1), 3 / 5, atol=0.03)
+    variance_of_a_count = 3 * (1 / 5) * (4 / 5)  # binomial
+    np.testing.assert_allclose(draws.var(axis=1), variance_of_a_count, atol=0.03)
+
+
+def test_many_normal_patients_give_the_t_interval_and_the_t_test():
+    x = np.random.default_rng(2).normal(0.2, 1, (400, 1))
+    low, high = studentised_interval(x, seed=1)
+    expected = stats.t.interval(0.95, 399, x.mean(), x.std(ddof=1) / 20)
+    np.testing.assert_allclose((low[0], high[0]), expected, atol=0.01)
+    assert mean_p(x - x.mean() + 0.09, seed=1)[0] == pytest.approx(
+        stats.ttest_1samp(x - x.mean() + 0.09, 0).pvalue[0], abs=0.015
+    )
+
+
+def test_units_and_signs_carry_through():
+    low, high = studentised_interval(DIFFERENCES[:, None], seed=3)
+    turned_low, turned_high = studentised_interval(7 - 2 * DIFFERENCES[:, None], seed=3)
+    np.testing.assert_allclose((turned_low, turned_high), (7 - 2 * high, 7 - 2 * low))
+    assert mean_p(-2 * DIFFERENCES[:, None], seed=3) == mean_p(DIFFERENCES[:, None], seed=3)
+
+
+def test_a_long_tail_lengthens_the_interval_on_its_side():
+    low, high = studentised_interval(np.array([[0.0], [1], [1], [2], [2], [3], [3], [4], [20]]), seed=1)
+    assert high[0] - 4 > 1.5 * (4 - low[0])
+
+
+def test_an_undefined_patient_is_as_if_absent_and_the_other_comparisons_do_not_matter():
+    gap = np.insert(DIFFERENCES, 4, np.nan)
+    other = np.arange(12.0) ** 2
+    low, high = studentised_interval(np.stack([other, gap], axis=1), seed=4)
+    alone = studentised_interval(DIFFERENCES[:, None], seed=4)
+    np.testing.assert_allclose((low[1], high[1]), np.ravel(alone))
+    p = mean_p(np.stack([other, gap], axis=1), seed=4)
+    np.testing.assert_allclose(p[1], mean_p(DIFFERENCES[:, None], seed=4)[0])
+
+
+def test_equal_differences_leave_the_mean_alone():
+    equal = np.full((14, 2), 0.1) * [1, 0]
+    low, high = studentised_interval(equal, seed=1)
+    np.testing.assert_array_equal(low, [0.1, 0])
+    np.testing.assert_array_equal(high, [0.1, 0])
+    np.testing.assert_allclose(mean_p(equal, seed=1), [2 / 10_000, 1])
+
+
+def test_two_patients_bound_nothing_and_one_is_undefined():
+    low, high = studentised_interval(np.array([[1.0, 1], [2, np.nan]]), seed=1)
+    assert (low[0], high[0]) == (-np.inf, np.inf)  # half of the resamples draw one patient twice
+    assert np.isnan([low[1], high[1]]).all()
+    assert np.isnan(mean_p(np.array([[1.0, 1], [2, np.nan]]), seed=1)[1])
+
+
+def test_one_differing_patient_among_equal_ones_leaves_his_side_open():
+    low, high = studentised_interval(np.array([[0.0]] * 11 + [[6.0]]), seed=1)  # in 35 % of resamples he is not drawn
+    assert low[0] > -6
+    assert high[0] == np.inf
+
+
+def test_shapes_after_the_patients_are_kept():
+    x = np.random.default_rng(6).normal(size=(9, 3, 4))
+    low, high = studentised_interval(x, seed=1, resamples=199)
+    assert low.shape == high.shape == mean_p(x, seed=1, resamples=199).shape == (3, 4)
+    np.testing.assert_allclose(low[2, 1], studentised_interval(x[:, 2, 1, None], seed=1, resamples=199)[0][0])
