@@ -172,6 +172,11 @@ def test_means_take_each_case_once_and_pooling_each_voxel():
     audit = audited(case(), case(small, half, case_id="b"))
     assert row(audit, "iou", "right_kidney").before == pytest.approx((1 + 0.5) / 2)
     assert row(audit, "iou", "right_kidney", over="pooled over cases").before == pytest.approx(27 / 30)
+    one_point = row(audit, "auc_of_one_point", "right_kidney", over="pooled over cases")
+    assert one_point.before == pytest.approx((27 / 30 + 1) / 2)
+    multiclass = {"scope": "pooled multiclass counts", "over": "pooled over cases"}
+    hits, spills, misses = 240 + 24 + 15 + 3, 15, 15 + 3
+    assert row(audit, "iou", "right_kidney", **multiclass).before == pytest.approx(hits / (hits + spills + misses))
     assert row(audit, "iou", "right_kidney").cases == 2
     assert row(audit, "iou", "liver").cases == 1
     assert audit.case_ids == ("a", "b")
