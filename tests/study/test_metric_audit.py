@@ -8,7 +8,7 @@ from steelyard.errors import BadData
 from steelyard.evaluate import evaluate_case
 from steelyard.labels import LabelSet, Organ
 from steelyard.metrics import METRICS
-from steelyard.study.damage import DAMAGES
+from steelyard.study.damage import DAMAGES, Damage, shifted
 from steelyard.study.metric_audit import AuditCase, AuditRow, MetricAudit, audit_metrics, drop_of, verdict_of
 
 SHAPE = (5, 20, 24)  # 2400 voxels of 1 × 2 × 3 mm
@@ -268,6 +268,4 @@ def test_the_table_holds_one_line_per_row():
 
 def _half_shift():
     """One slice towards the last."""
-    from steelyard.study.damage import Damage, shifted
-
     return Damage("near", "one slice on", lambda prediction, organ: shifted(prediction, organ, distance_mm=1.0))

@@ -25,11 +25,10 @@ MULTICLASS = "multiclass"  # a uniclass prediction holds one organ, and cannot t
 
 @dataclass(frozen=True)
 class AuditSource:
-    """Some of the cases of one place. `sentence` says which; `scores` are a study's own of the undamaged cases."""
+    """Some of the cases of one place. `sentence` says which; `scores` are a study's own, of all cases, undamaged."""
 
     title: str
     sentence: str
-    case_count: int
     files: tuple[StudyCase | PathPair, ...]
     scores: pl.DataFrame | None = None
 
@@ -86,7 +85,6 @@ def study_source(folder: Path, *, cases: int, run: str | None = None) -> AuditSo
     return AuditSource(
         study.name,
         f"Predictions of {who}; {_share(len(chosen), len(by_case))}",
-        len(by_case),
         tuple(StudyCase(case, study, by_case[case]) for case in chosen),
         scores,
     )
@@ -99,7 +97,7 @@ def folder_source(
     pairs = find_pairs(reference, prediction, dicom=dicom, labels=labels)
     chosen = spread(pairs, cases)
     sentence = f"Label maps of {prediction.name} against {reference.name}; {_share(len(chosen), len(pairs))}"
-    return AuditSource(prediction.name, sentence, len(pairs), tuple(chosen))
+    return AuditSource(prediction.name, sentence, tuple(chosen))
 
 
 def spread(found: list[T], count: int) -> list[T]:

@@ -47,8 +47,8 @@ def worst_table(scores: pl.DataFrame | None, organs: tuple[Organ, ...]) -> Table
     ]
     return Table(
         "worst",
-        f"The {len(rows)} lowest IoU of an organ in a case, undamaged, with the areas under the curves that were "
-        "measured from the probabilities when the run was scored.",
+        f"The {len(rows)} lowest IoU of an organ among all {scores['case_id'].n_unique()} held-out cases, undamaged, "
+        "with the areas under the curves that were measured from the probabilities when the cases were scored.",
         "case and organ",
         tuple(map(Header, measures.values())),
         (Section("", tuple(rows)),),
