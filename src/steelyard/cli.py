@@ -329,12 +329,15 @@ def _run(plan: Any, **engine: Any) -> None:
 
 def _report(folder: Path, beside: Path | None = None) -> None:
     from steelyard.report.write import write_report
+    from steelyard.study.beside import write_beside
     from steelyard.study.compare import write_comparisons
 
     for study in (folder, beside):
         if study is not None:
             write_comparisons(study)
-    page = write_report(folder, beside=beside) if beside is not None else write_report(folder)
+    if beside is not None:
+        write_beside(folder, beside)
+    page = write_report(folder, beside=beside)
     _console().print(f"report: {page}", highlight=False, soft_wrap=True)
 
 

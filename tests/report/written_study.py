@@ -50,13 +50,23 @@ class WrittenRun:
         return "uniclass" if self.organ else "multiclass"
 
 
-def write_study(folder: Path, runs: list[WrittenRun], *, name: str = "small", warnings: tuple[str, ...] = ()) -> Path:
+SPEC = {"data": {"dataset": "chaos", "root": "/home/someone/data", "sequences": ["t1_in"]}}
+
+
+def write_study(
+    folder: Path,
+    runs: list[WrittenRun],
+    *,
+    name: str = "small",
+    spec: dict[str, Any] = SPEC,
+    warnings: tuple[str, ...] = (),
+) -> Path:
     """`study.json`, the run folders, and images of every case."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "schema": 1,
         "name": name,
-        "spec": {"data": {"dataset": "chaos", "root": "/home/someone/data", "sequences": ["t1_in"]}},
+        "spec": spec,
         "label_set": {
             "organs": [
                 {"name": o.name, "index": o.index, "source_value": o.source_value, "colour": list(o.colour)}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.report import charts, metric_tables, overlays, paired_points, plane, tables, wording
+from steelyard.report.beside_section import Beside, beside_section
 from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.forest import forest
@@ -29,18 +30,22 @@ FOLDER = "report"
 MOST_PATIENTS_UNFOLDED = 20
 
 
-def write_report(study_folder: Path) -> Path:
+def write_report(study_folder: Path, *, beside: Path | None = None) -> Path:
     """Write `<study>/report/index.html`, its tables as `tables/*.csv|.md|.tex` and `cases/*.html`; returns the page.
 
     Each file is written beside its place and renamed, the page last, so that a reader never sees half of one.
-    Runs without DONE are named on the page and enter no number. Raises BadData when the study cannot be read.
+    Runs without DONE are named on the page and enter no number. `beside` is the folder of another study, to be put
+    beside this one; `<study>/beside.parquet` must hold their paired differences. Raises BadData when a study or that
+    file cannot be read.
     """
     study = read_study(study_folder)
+    two = beside_section(study, read_study(beside)) if beside is not None else None
     parts = [_tables(comparison) for comparison in comparisons(study)]
     whole, tasks = tables.global_table(study), tasks_tables(study)
-    found = [t for t in (whole, *tasks, *(t for part in parts for t in part.values())) if t is not None]
+    of_networks = (table for part in parts for table in part.values())
+    found = [t for t in (whole, *tasks, *(two.tables if two else ()), *of_networks) if t is not None]
     target = study_folder / FOLDER
-    page = _page(study, whole, tasks, parts)
+    page = _page(study, whole, tasks, parts, two)
     _write_all(
         target / "tables", {f"{table.name}.{kind}": write(table) for table in found for kind, write in WRITERS.items()}
     )
@@ -49,7 +54,13 @@ def write_report(study_folder: Path) -> Path:
     return target / "index.html"
 
 
-def _page(study: Study, whole: Table | None, tasks: tuple[Table, ...], parts: list[dict[str, Table | None]]) -> str:
+def _page(
+    study: Study,
+    whole: Table | None,
+    tasks: tuple[Table, ...],
+    parts: list[dict[str, Table | None]],
+    two: Beside | None,
+) -> str:
     shown = overlays.shown_condition(study)
     figures = [
         (organ, [overlays.draw(study, pick) for pick in overlays.pick_cases(study, shown, organ)])
@@ -61,7 +72,8 @@ def _page(study: Study, whole: Table | None, tasks: tuple[Table, ...], parts: li
         study=study,
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         what=wording.what_was_run(study),
-        short=wording.in_short(study),
+        short=[*wording.in_short(study), *(two.sentences if two else ())],
+        beside=two,
         warnings=wording.warnings(study),
         unfinished=unfinished(study),
         global_table=whole,
