@@ -68,7 +68,9 @@ def read_declared(study_folder: Path) -> Declared:
     """
     path = study_folder / "study.json"
     if not path.is_file():
-        raise BadData(f"{study_folder} holds no study.json, so it is no study folder. Name the folder that `run` wrote.")
+        raise BadData(
+            f"{study_folder} holds no study.json, so it is no study folder. Name the folder that `run` wrote."
+        )
     try:
         plan = read_json(path)
         if plan["schema"] != SCHEMA_VERSION:
