@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -169,13 +170,26 @@ def test_pictures_are_taken_from_the_data_of_the_runs_shown(tmp_path: Path) -> N
     assert [file.read_bytes() for file in kept] == before
 
 
-def test_a_run_that_another_process_holds_is_left_to_it(patients: Path, tmp_path: Path) -> None:
+def test_a_run_that_another_worker_holds_is_left_to_it(patients: Path, tmp_path: Path) -> None:
     plan = make_plan(tiny_spec(patients, tmp_path))
     first, second = (plan.run_folder(run) for run in plan.runs)
-    with first.locked() as mine:
-        assert mine
+    has_it = threading.Event()
+
+    def other_worker() -> None:
+        with first.locked() as mine:
+            assert mine
+            has_it.set()
+            while not second.is_done:
+                time.sleep(0.02)
+            first.mark_failed("the other one could not do it")
+
+    other = threading.Thread(target=other_worker)
+    other.start()
+    has_it.wait()
+    with pytest.raises(RunsFailed, match="1 of 2 runs failed"):
         run_study(plan, console=quiet())
-    assert not first.is_done
+    other.join()
+    assert not first.manifest.exists()
     assert second.is_done
 
 

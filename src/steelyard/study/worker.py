@@ -48,7 +48,10 @@ def take_runs(
         held = []
         for run in left:
             stop_if_asked(stop, "between two runs")
-            if not _attempt(plan, run, failures=failures, cases=all_cases, console=console, stop=stop, at=at):
+            title = title_of(plan, run)
+            if not _attempt(
+                plan, run, title=title, failures=failures, cases=all_cases, console=console, stop=stop, at=at
+            ):
                 held.append(run)
         if len(held) == len(left):
             if not said:
@@ -59,14 +62,14 @@ def take_runs(
         left = held
 
 
-def settle(plan: Plan, run: Run, *, failures: Failures, console: Console, stop: Stop) -> None:
+def settle(plan: Plan, run: Run, *, title: str, failures: Failures, console: Console, stop: Stop) -> None:
     """One run of the plan, for engines that hand out runs one by one; while another process holds it, wait.
 
     Raises:
         Interrupted, BadData, OSError: what stops the whole study.
     """
     cases = cache(lambda: prepare_cases(plan, [run], console=console, stop=stop))
-    while not _attempt(plan, run, failures=failures, cases=cases, console=console, stop=stop, at=lambda name: None):
+    while not _attempt(plan, run, title=title, failures=failures, cases=cases, console=console, stop=stop):
         stop_if_asked(stop, "while another process held the run")
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
@@ -95,11 +98,12 @@ def _attempt(
     plan: Plan,
     run: Run,
     *,
+    title: str,
     failures: Failures,
     cases: Callable[[], Cases],
     console: Console,
     stop: Stop,
-    at: Callable[[str], object],
+    at: Callable[[str], object] = lambda name: None,
 ) -> bool:
     """Carry the run out if that is left to do. False when another process holds it; else it is settled afterwards."""
     folder = plan.run_folder(run)
@@ -110,7 +114,6 @@ def _attempt(
             return False
         if not _is_settled(folder, failures):
             at(run.name)
-            title = title_of(plan, run)
             reason = do_run(plan, run, cases(), title=title, console=console, stop=stop)
             outcome = "done" if reason is None else f"failed: {reason}"
             console.print(f"{title}: {outcome}", highlight=False, soft_wrap=True)
