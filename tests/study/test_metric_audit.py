@@ -240,7 +240,7 @@ def test_a_drop_is_positive_when_the_metric_got_worse(before, after, better, dro
 @pytest.mark.parametrize(
     ("drop", "share", "unit", "verdict"),
     [
-        (0.8 - 0.7, 0.1, "1", "reveals"),
+        (0.9 - 0.8, 0.1, "1", "reveals"),
         (0.099, 0.099, "1", "moves"),
         (0.01, 0.01, "1", "moves"),
         (0.0099, 0.0099, "1", "hardly moves"),

@@ -29,7 +29,7 @@ Verdict = Literal["reveals", "moves", "hardly moves", "looks better", "undefined
 # pixel of abdominal MRI, and 5 mm is a third of the 15 mm from which an ASSD earns no points in CHAOS. Millilitres are
 # judged as a share of the organ's reference volume.
 LIMITS = {"1": (0.01, 0.1), "%": (1.0, 10.0), "points": (1.0, 10.0), "mm": (1.0, 5.0), "ml": (0.01, 0.1)}
-ROUNDING = 1e-12  # .8 − .7 is not quite .1
+ROUNDING = 1e-12  # .9 − .8 is a little less than .1
 SCALE = {"1": 1.0, "%": 100.0, "points": 100.0}  # what a drop is a share of; distances have no such number
 
 
