@@ -8,7 +8,7 @@ from scipy.stats import PermutationMethod, wilcoxon
 
 from steelyard.stats.signed_rank import signed_rank_p, smallest_p
 
-EVERY_PATTERN = PermutationMethod(n_resamples=2**13)
+EVERY_PATTERN = PermutationMethod(n_resamples=2**14)
 
 
 def p_of(*differences: float) -> float:
@@ -40,6 +40,11 @@ def test_without_ties_it_is_the_exact_test_of_scipy():
 def test_with_ties_and_zeros_it_counts_every_sign_pattern(seed):
     x = np.random.default_rng(seed).integers(-3, 6, 12).astype(float)
     assert p_of(*x) == pytest.approx(wilcoxon(x, zero_method="pratt", method=EVERY_PATTERN).pvalue)
+
+
+def test_ties_without_zeros_are_exact_for_fourteen_patients_too():
+    x = np.array([1.0, 1, 2, 2, 2, 3, -1, -2, 4, 4, 5, -3, 6, 6])
+    assert p_of(*x) == pytest.approx(wilcoxon(x, method=EVERY_PATTERN).pvalue, rel=1e-9)
 
 
 def test_zeros_hold_their_ranks():
