@@ -40,7 +40,7 @@ def test_each_loss_sits_at_its_sensitivity_across_and_its_precision_up(tmp_path)
     }
     assert places["misses"][0] < places["spills"][0]
     assert places["misses"][1] < places["spills"][1]  # further up
-    ticks_x = {float(t): float(x) for x, t in re.findall(r'x="([\d.]+)" y="330.0"[^>]*>([\d.]+)<', plane.svg)}
+    ticks_x = {float(t): float(x) for x, t in re.findall(r'x="([\d.]+)" y="280.0"[^>]*>([\d.]+)<', plane.svg)}
     low, high = min(ticks_x), max(ticks_x)
     per_unit = (ticks_x[high] - ticks_x[low]) / (high - low)
     assert places["spills"][0] == pytest.approx(ticks_x[low] + (0.9 - low) * per_unit, abs=0.3)
@@ -49,13 +49,13 @@ def test_each_loss_sits_at_its_sensitivity_across_and_its_precision_up(tmp_path)
 
 def test_on_a_grey_curve_the_iou_is_the_same(tmp_path):
     (plane,) = planes(compared(tmp_path, run_at("misses", 0.6, 0.9), run_at("spills", 0.9, 0.6)))
-    # The plane spans .555 to .945 both ways, 300 pixels: pooled points ± 65 % of their distance from the middle.
+    # The plane spans .555 to .945 both ways, 250 pixels: pooled points ± 65 % of their distance from the middle.
     drawn = re.findall(r'd="M([^"]+)" fill="none" stroke="#dddddd"[^>]*></path><text[^>]*>IoU ([\d.]+)<', plane.svg)
     assert len(drawn) > 2
     for curve, level in drawn:
         for point in curve.split("L")[::4]:
             x, y = map(float, point.split(","))
-            sensitivity, precision = 0.555 + (x - 50) / 300 * 0.39, 0.945 - (y - 14) / 300 * 0.39
+            sensitivity, precision = 0.555 + (x - 50) / 250 * 0.39, 0.945 - (y - 14) / 250 * 0.39
             tp, fn, fp = 1, 1 / sensitivity - 1, 1 / precision - 1
             assert tp / (tp + fn + fp) == pytest.approx(float(level), abs=0.003)
 

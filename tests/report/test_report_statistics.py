@@ -56,13 +56,16 @@ def test_the_sentence_names_what_is_decided_and_what_could_not_be_seen(tmp_path)
     assert verdict_sentence(found(tmp_path)) == (
         "Against first, second is better for liver (+5.1 points of IoU, 2.0 to 8.2); "
         "second is worse for left kidney (−7.2 points of IoU, −9.5 to −5.0); "
-        "all else is undecided: with 14 patients differences under about 5 points cannot be seen."
+        "all else is undecided: with 14 patients differences under about 5 points cannot be seen. "
+        "Not compared, for want of runs: third (left kidney)."
     )
 
 
 def test_a_loss_that_was_not_compared_is_named(tmp_path):
     rows = [difference("second", "liver", (5.0, 2.0, 8.0), verdict="better")]
-    assert verdict_sentence(found(tmp_path, rows)).endswith(" Not compared, for want of runs: third.")
+    assert verdict_sentence(found(tmp_path, rows)).endswith(
+        " Not compared, for want of runs: second (left kidney), third."
+    )
 
 
 def test_the_sentence_opens_the_page(tmp_path):
@@ -78,7 +81,23 @@ def test_nothing_decided_is_said_as_such(tmp_path):
     ]
     assert verdict_sentence(found(tmp_path, rows)) == (
         "Against first, every difference is undecided: with 13 to 14 patients differences under about 4 to 7 points "
-        "cannot be seen."
+        "cannot be seen. Not compared, for want of runs: third (left kidney)."
+    )
+
+
+def test_one_verdict_for_every_organ_is_told_once(tmp_path):
+    organs = {"liver": 5.1, "left_kidney": 7.4, "spleen": 3.2}
+    written = [WrittenRun(loss, {"p1_a": dict.fromkeys(organs, 0.5)}) for loss in ("first", "second")]
+    write_study(tmp_path, written)
+    plan = json.loads((tmp_path / "study.json").read_text())
+    spleen = {"name": "spleen", "index": 3, "source_value": 252, "colour": [1, 2, 3]}
+    plan["label_set"]["organs"].append(spleen)
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    write_differences(tmp_path, [difference("second", o, (-v, -9.0, -1.0), verdict="worse") for o, v in organs.items()])
+    statistics = read_statistics(comparisons(read_study(tmp_path))[0])
+    assert statistics is not None
+    assert (
+        verdict_sentence(statistics) == "Against first, second is worse for every organ (−3.2 to −7.4 points of IoU)."
     )
 
 

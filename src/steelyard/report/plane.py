@@ -26,7 +26,7 @@ from steelyard.report.drawing import (
 from steelyard.report.label_places import Box, around, free_place
 from steelyard.report.means import of_patients, pooled
 
-SIZE, LEFT, TOP, BOTTOM, RIGHT = 300.0, 50.0, 14.0, 44.0, 14.0
+SIZE, LEFT, TOP, BOTTOM, RIGHT = 250.0, 50.0, 14.0, 44.0, 14.0
 LONGEST = 18  # letters of a label
 SMALLEST_SPAN = 0.1  # of both axes: three losses a hair apart are not blown up to look different
 COLOURS = (INK, "#0072b2", "#d55e00", "#a0522d", "#009e73", "#8e4585", "#56707f")
@@ -76,8 +76,11 @@ def _plane(organ: Organ, points: dict[str, tuple[float, float]], cloud: list[tup
         f'<g transform="translate(12,{TOP + SIZE / 2:.1f}) rotate(-90)">'
         f"{words(0, 0, 'precision (spills less →)', anchor='middle', size=11.5)}</g>"
     )
+    taken: list[Box] = [around(*at(*point), 7) for point in points.values()]
     for level in _levels(low_x, high_x, low_y, high_y):
-        parts += _iso(level, (low_x, high_x, low_y, high_y), at)
+        drawn, box = _iso(level, (low_x, high_x, low_y, high_y), at)
+        parts.append(drawn)
+        taken += [box] if box else []
 
     inside = [(p, loss, s, q) for p, loss, s, q in cloud if low_x <= s <= high_x and low_y <= q <= high_y]
     for patient, loss, sensitivity, precision in inside:
@@ -87,7 +90,6 @@ def _plane(organ: Organ, points: dict[str, tuple[float, float]], cloud: list[tup
         )
 
     shapes = [shape for shape in SHAPES if shape not in ("cross", "plus")]
-    taken: list[Box] = [around(*at(*point), 7) for point in points.values()]
     for i, (loss, point) in enumerate(points.items()):
         colour, told = COLOURS[i % len(COLOURS)], f"{loss}: sensitivity {point[0]:.3f}, precision {point[1]:.3f}"
         x, y = at(*point)
@@ -117,16 +119,17 @@ def _levels(low_x: float, high_x: float, low_y: float, high_y: float) -> list[fl
     return [level for level in ticks(lowest, highest, about=5) if lowest < level < highest]
 
 
-def _iso(level: float, frame: Box, at: Callable[[float, float], tuple[float, float]]) -> list[str]:
+def _iso(level: float, frame: Box, at: Callable[[float, float], tuple[float, float]]) -> tuple[str, Box | None]:
+    """The curve of one IoU with its label, and the label's box; nothing where it only grazes the plane."""
     low_x, high_x, low_y, high_y = frame
     steps = [low_x + (high_x - low_x) * n / 60 for n in range(61)]
     curve = [(s, 1 / (1 / level + 1 - 1 / s)) for s in steps if s > level]  # 1 / IoU = 1 / S + 1 / P − 1
-    inside = [point for point in curve if low_y <= point[1] <= high_y]
+    inside = [at(*point) for point in curve if low_y <= point[1] <= high_y]
     if len(inside) < 2:
-        return []
-    end_x, end_y = at(*inside[-1])
-    label = words(end_x - 3, end_y - 4, f"IoU {level:g}", anchor="end", size=10, colour=GREY)
-    return [stroke([at(*point) for point in inside], colour=RULE, width=1.2), label]
+        return "", None
+    x, y = inside[-1]
+    label = words(x - 3, y - 4, f"IoU {level:g}", anchor="end", size=10, colour=GREY)
+    return stroke(inside, colour=RULE, width=1.2) + label, (x - 45, y - 14, x - 3, y - 2)
 
 
 def _iou(sensitivity: float, precision: float) -> float:

@@ -107,10 +107,13 @@ class Statistics:
         return tuple(d for d in self.differences if d.organ == organ)
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """Losses that were not compared, since they were not finished on the baseline's folds and seeds."""
-        compared = {d.loss for d in self.differences} | {self.baseline}
-        return tuple(condition.loss for condition in self.comparison.conditions if condition.loss not in compared)
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Loss → organs that were not compared, since they were not finished on the baseline's folds and seeds."""
+        compared = {(d.loss, d.organ) for d in self.differences}
+        organs = [organ.name for organ in self.comparison.study.label_set.organs]
+        losses = [condition.loss for condition in self.comparison.conditions if condition.loss != self.baseline]
+        missing = {loss: tuple(organ for organ in organs if (loss, organ) not in compared) for loss in losses}
+        return {loss: lost for loss, lost in missing.items() if lost}
 
     @property
     def organs(self) -> tuple[tuple[str | None, str], ...]:

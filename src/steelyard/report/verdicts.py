@@ -7,28 +7,34 @@ from steelyard.report.statistics import Difference, Statistics
 
 def verdict_sentence(found: Statistics) -> str:
     """`Against crossE, iou0515 is better for the spleen (+5.1 points of IoU, 2.0 to 8.3); all else is undecided: …`"""
-    titles = dict(found.organs)
     parts = []
     for loss in dict.fromkeys(d.loss for d in found.family):
         for verdict in ("better", "worse"):
-            organs = [d for d in found.family if d.loss == loss and d.verdict == verdict]
-            if organs:
-                told = ", ".join(f"{titles[d.organ]} {_amount(d, found)}" for d in organs)
-                parts.append(f"{loss} is {verdict} for {told}")
-    left_out = f" Not compared, for want of runs: {', '.join(found.left_out)}." if found.left_out else ""
+            decided = [d for d in found.family if d.loss == loss and d.verdict == verdict]
+            if decided:
+                parts.append(f"{loss} is {verdict} for {_organs(decided, found)}")
     open_ = [d for d in found.family if d.verdict not in ("better", "worse")]
-    decided = "; ".join(parts)
+    if open_:
+        parts.append(f"{'all else' if parts else 'every difference'} is undecided{_unseen(open_, found)}")
     title = f" on {found.comparison.title}" if len(found.comparison.study.groups) > 1 else ""
-    opening = f"Against {found.baseline}{title}, "
-    if not open_:
-        return f"{opening}{decided}.{left_out}"
-    rest = f"{'all else' if decided else 'every difference'} is undecided{_unseen(open_, found)}.{left_out}"
-    return f"{opening}{decided}; {rest}" if decided else f"{opening}{rest}"
+    return f"Against {found.baseline}{title}, {'; '.join(parts)}.{_left_out(found)}"
 
 
-def _amount(d: Difference, found: Statistics) -> str:
-    interval = d.interval.replace(" (", f" {found.measure.unit} of {found.measure.title}, ", 1)
-    return f"({interval.rstrip(')')})"
+def _organs(decided: list[Difference], found: Statistics) -> str:
+    """Each organ with its difference and interval; in one where the verdict is the same for every organ of several."""
+    unit = f"{found.measure.unit} of {found.measure.title}"
+    every = [organ for organ, _ in found.organs if organ is not None]
+    if len(every) > 2 and len(decided) == len(every):
+        amounts = sorted((d.difference for d in decided if d.difference is not None), key=abs)
+        return f"every organ ({amounts[0]:+.1f} to {amounts[-1]:+.1f} {unit})".replace("-", "−")
+    titles = dict(found.organs)
+    told = []
+    for d in decided:
+        difference, _, interval = d.interval.partition(" (")
+        told.append(
+            f"{titles[d.organ]} ({difference} {unit}, {interval}" if interval else f"{titles[d.organ]} ({difference})"
+        )
+    return ", ".join(told)
 
 
 def _unseen(open_: list[Difference], found: Statistics) -> str:
@@ -41,3 +47,12 @@ def _unseen(open_: list[Difference], found: Statistics) -> str:
         return ""
     amount = f"{seen[0]} to {seen[-1]}" if seen[0] != seen[-1] else str(seen[0])
     return f": with {patients} differences under about {amount} {found.measure.unit} cannot be seen"
+
+
+def _left_out(found: Statistics) -> str:
+    titles = {organ.name: organ.title for organ in found.comparison.study.label_set.organs}
+    told = []
+    for loss, organs in found.left_out.items():
+        some = f" ({', '.join(titles[organ] for organ in organs)})" if len(organs) < len(titles) else ""
+        told.append(f"{loss}{some}")
+    return f" Not compared, for want of runs: {', '.join(told)}." if told else ""
