@@ -64,11 +64,15 @@ def estimate(plan: Plan) -> Estimate:
             per_slice[run.network.title], parameters[run.network.title], peak = timed
             memory = max(memory, peak)
     training = {run.name: sum(slices[key] for key in run.fold.train) for run in plan.runs}
+    # Processes of one network share out the cores of a CPU, but each GPU adds its own speed; all hold all slices.
+    devices = plan.spec.train.devices
+    faster = devices if device_of(plan.spec.train).type == "cuda" else 1
     return Estimate(
         seconds={
-            run.name: per_slice[run.network.title] * training[run.name] * plan.spec.train.epochs for run in plan.runs
+            run.name: per_slice[run.network.title] * training[run.name] * plan.spec.train.epochs / faster
+            for run in plan.runs
         },
-        memory_bytes=memory + sum(slices.values()) * pixel_bytes * 2,  # the cache's copy, and the device's
+        memory_bytes=devices * (memory + sum(slices.values()) * pixel_bytes * 2),  # the cache's copy, the device's
         disk_bytes=sum(slices.values()) * pixel_bytes
         + sum(parameters[run.network.title] * FLOAT_BYTES + len(run.fold.test) * PREDICTION_BYTES for run in plan.runs)
         + 3 * FLOAT_BYTES * max(parameters.values()),  # the checkpoint of the run under way
