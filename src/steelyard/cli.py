@@ -189,7 +189,7 @@ def metric_audit(
     cases
         How many cases to damage.
     out
-        Folder for the page and its tables; beside the predictions' study, or ./metric-audit, when left out.
+        Folder for the page and its tables; metric-audit in the study's folder, or here, when left out.
     """
     from steelyard.report.metric_audit_page import audit_metrics_of_folders, audit_metrics_of_study
     from steelyard.study.spec import read_spec
@@ -197,7 +197,7 @@ def metric_audit(
     if prediction is None:
         page = audit_metrics_of_study(read_spec(study).folder, cases=cases, out=out)
     else:
-        page = audit_metrics_of_folders(study, prediction, cases=cases, out=out)
+        page = audit_metrics_of_folders(study, prediction, cases=cases, out=out or Path("metric-audit"))
     _console().print(f"metric audit: {page}", highlight=False, soft_wrap=True)
 
 
