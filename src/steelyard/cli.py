@@ -332,9 +332,7 @@ def _report(folder: Path, beside: Path | None = None) -> None:
     from steelyard.study.beside import write_beside
     from steelyard.study.compare import write_comparisons
 
-    for study in (folder, beside):
-        if study is not None:
-            write_comparisons(study)
+    write_comparisons(folder)
     if beside is not None:
         write_beside(folder, beside)
     page = write_report(folder, beside=beside)
