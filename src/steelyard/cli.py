@@ -68,7 +68,7 @@ def run(
     gpu_share
         How much of a GPU each run on Ray needs: .25 puts four small networks on one.
     slurm
-        What to ask SLURM for, by submitit's names: --slurm.slurm_partition gpu --slurm.timeout_min 240.
+        What to ask SLURM for, by submitit's names: --slurm.partition gpu --slurm.timeout_min 240.
     dry_run
         Only list the runs and their state.
     """
