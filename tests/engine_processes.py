@@ -19,7 +19,7 @@ from steelyard.study.heartbeat import read_beat
 from steelyard.study.status import is_held
 from studies import tiny_study, write_toml
 
-PATIENCE_S = 300.0  # nothing takes so long, even on a machine that does much else
+PATIENCE_S = 600.0  # nothing takes so long, even on a machine that does much else
 RUN = """
 import sys
 from pathlib import Path
@@ -91,9 +91,10 @@ def wait_until(holds: Callable[[], Any], process: subprocess.Popen[str] | None =
     return found
 
 
-def results(study: Path) -> dict[str, tuple[bytes, list[dict[str, Any]]]]:
-    """Per run, the bytes of its weights and the rows of its scores."""
+def results(study: Path, names: list[str] | None = None) -> dict[str, tuple[bytes, list[dict[str, Any]]]]:
+    """Per run (of those names, if given), the bytes of its weights and the rows of its scores."""
     return {
         folder.name: (folder.weights.read_bytes(), pl.read_parquet(folder.scores).to_dicts())
         for folder in folders_of(study)
+        if names is None or folder.name in names
     }

@@ -81,11 +81,8 @@ def run_locally(plan: Plan, *, workers: int, failures: Failures, console: Consol
                         raise SteelyardError(
                             f"{DEATHS_PER_RUN} workers died before their first run: {member.death}. Use fewer workers."
                         )
-                    give_up(
-                        plan,
-                        runs[member.at],
-                        f"its process died {deaths[member.at]} times: {_how(member.process.exitcode)}",
-                    )
+                    how = _how(member.process.exitcode)
+                    give_up(plan, runs[member.at], f"its process died {deaths[member.at]} times; the last one {how}")
                 if unsettled(plan, failures):
                     team.append(_hire(plan, member.place, workers, failures))
     finally:
@@ -114,9 +111,9 @@ class _Member:
 
     @property
     def death(self) -> str:
-        """`worker 2 was killed by signal 9 at unet-dice-f0-s1-0123abcd`."""
+        """`worker 2 ended with code 3 at unet-dice-f0-s1-0123abcd`."""
         at = f" at {self.at}" if self.at else ""
-        return f"{self.process.name}{at} {_how(self.process.exitcode)}"
+        return f"{self.process.name} {_how(self.process.exitcode)}{at}"
 
 
 def _hire(plan: Plan, place: int, workers: int, failures: Failures) -> _Member:
@@ -190,9 +187,9 @@ def _threads(workers: int) -> int:
 
 def _how(code: int | None) -> str:
     if code is None or code >= 0:
-        return f"it ended with code {code}"
+        return f"ended with code {code}"
     name = signal.Signals(-code).name
-    return f"it was killed by {name}" + (" (often: no memory left)" if name == "SIGKILL" else "")
+    return f"was killed by {name}" + (" (often: no memory left)" if name == "SIGKILL" else "")
 
 
 def _dismiss(team: list[_Member]) -> None:

@@ -90,7 +90,7 @@ def _wait_for_all(queue: _Queue, plan: Plan, failures: Failures, console: Consol
             console.print(f"{title_of(plan, run)}: its job {end}", highlight=False, soft_wrap=True)
             deaths[run.name] += 1
             if deaths[run.name] >= DEATHS_PER_RUN:
-                give_up(plan, run, f"its job died {DEATHS_PER_RUN} times: it {end}")
+                give_up(plan, run, f"its job died {deaths[run.name]} times; the last one {end}")
             if run in unsettled(plan, failures):
                 queue.add([run])
         if time.monotonic() - said_at > SECONDS_BETWEEN_SUMMARIES and said != (
