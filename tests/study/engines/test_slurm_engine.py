@@ -183,9 +183,8 @@ def test_stopping_leaves_the_jobs_and_the_same_command_finds_them_again(plan: Pl
     assert len(calls(slurm, "sbatch")) == 1
     assert not calls(slurm, "scancel")
     (slurm / "state.txt").write_text("CANCELLED by 0")  # by somebody, while no command was waiting
-    with pytest.raises(Interrupted):
-        run_on_slurm(plan, parameters={}, failures={}, console=quiet(), stop=StopAfter(8))
-    assert len(calls(slurm, "sbatch")) >= 2
+    run_on_slurm(plan, parameters={}, failures={}, console=quiet(), stop=lambda: False)
+    assert len(calls(slurm, "sbatch")) == 1 + (1 + 2 * 2)  # as if for the first time
 
 
 class StopAfter:
@@ -225,7 +224,7 @@ def test_what_sbatch_says_against_it_is_told(plan: Plan, slurm: Path) -> None:
 
 
 def test_without_slurm_or_submitit_one_line_says_what_to_do(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadSpec, match=r"srun is not on the PATH\. Run it on a login node, or add cluster=local\."):
+    with pytest.raises(BadSpec, match=r"srun is not on the PATH\. Run it on .*, or add --slurm\.cluster local\."):
         run_study(plan, console=quiet(), engine="slurm")
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(BadSpec, match=r"needs submitit\. Install steelyard\[slurm\]\."):

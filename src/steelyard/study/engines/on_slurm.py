@@ -45,7 +45,7 @@ def run_on_slurm(
 
     Args:
         parameters: of sbatch by submitit's names, such as partition, timeout_min, mem_gb, gpus_per_node, account;
-            numbers may be strings. `cluster=local` runs the jobs as processes of this machine instead.
+            numbers may be strings. The cluster `local` runs the jobs as processes of this machine instead.
 
     Raises:
         BadSpec: submitit or SLURM is not here, or a parameter is not known or refused.
@@ -216,7 +216,7 @@ def _executor(submitit: Any, plan: Plan, parameters: Mapping[str, Any], folder: 
     given = dict(parameters)
     cluster = given.pop("cluster", "slurm")
     if cluster not in ("slurm", "local"):
-        raise BadSpec(f"--slurm cluster is slurm or local; came {cluster!r}.")
+        raise BadSpec(f"--slurm.cluster is slurm or local; came {cluster!r}.")
     devices = plan.spec.train.devices
     settings: dict[str, Any] = {
         "name": f"steelyard-{plan.spec.study.name}",
@@ -241,7 +241,7 @@ def _executor(submitit: Any, plan: Plan, parameters: Mapping[str, Any], folder: 
         )
     except RuntimeError as error:
         raise BadSpec(
-            "--engine slurm needs SLURM, and srun is not on the PATH. Run it on a login node, or add cluster=local."
+            "--engine slurm: srun is not on the PATH. Run it on a login node, or add --slurm.cluster local."
         ) from error
     try:
         executor.update_parameters(**settings)
