@@ -26,6 +26,12 @@ def written(folder: Path, runs: list[WrittenRun], cases: list[str]):
     return study, study.conditions[0]
 
 
+def pixels(svg: str) -> np.ndarray:
+    embedded = re.search(r"base64,([^\"]+)", svg)
+    assert embedded is not None
+    return np.array(Image.open(io.BytesIO(base64.b64decode(embedded[1]))))
+
+
 def run_of(cases: list[str], **others) -> WrittenRun:
     return WrittenRun("first", {case: {"liver": 0.5, "left_kidney": 0.5} for case in cases}, {"liver": 0.5}, **others)
 
@@ -56,6 +62,14 @@ def test_a_second_seed_does_not_put_a_slice_in_twice(tmp_path):
     assert random_slices(study, condition).of == 4
 
 
+def test_the_segmentation_drawn_is_that_of_the_first_seed_alone(tmp_path):
+    runs = [run_of(["p1_a"], seed=1), run_of(["p1_a"], seed=2)]
+    study, condition = written(tmp_path, runs, ["p1_a"])
+    write_prediction(tmp_path, runs[1], "p1_a", block(*SOLID, slices=slice(0, 3)))
+    (drawn,) = random_slices(study, condition, count=1).slices
+    assert [tuple(map(int, at)) for at in np.argwhere(pixels(drawn.segmentation_svg).any(-1))] == [(0, 0)]
+
+
 def test_a_case_whose_prediction_was_deleted_cannot_be_drawn(tmp_path):
     cases = ["p1_a", "p2_a"]
     study, condition = written(tmp_path, [run_of(cases)], cases)
@@ -68,10 +82,7 @@ def test_a_case_whose_prediction_was_deleted_cannot_be_drawn(tmp_path):
 def test_the_segmentation_lies_on_the_image_and_the_reference_on_black(tmp_path):
     study, condition = written(tmp_path, [run_of(["p1_a"])], ["p1_a"])
     (drawn,) = random_slices(study, condition, count=1).slices
-    left, right = (
-        np.array(Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1]))))
-        for svg in (drawn.reference_svg, drawn.segmentation_svg)
-    )
+    left, right = pixels(drawn.reference_svg), pixels(drawn.segmentation_svg)
     assert left.shape == right.shape == (*GRID.shape[1:], 3)
     assert (left == (213, 94, 0)).all()  # liver everywhere
     assert right[0, 0].tolist() == [106, 47, 0]  # half of its colour over a black image
@@ -85,8 +96,6 @@ def test_networks_of_one_organ_each_are_laid_over_one_another(tmp_path):
     study, condition = written(tmp_path, runs, ["p1_a"])
     write_prediction(tmp_path, runs[1], "p1_a", block(slice(0, 1), slice(0, 2), slices=slice(0, 3)))
     (drawn,) = random_slices(study, condition, count=1).slices
-    pixels = np.array(
-        Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", drawn.segmentation_svg)[1])))
-    )
-    assert pixels[0, 1].tolist() == [106, 47, 0]  # the liver network alone
-    assert pixels[0, 0].tolist() == [0, 79, 58]  # both: the kidney comes later in the order of organs
+    found = pixels(drawn.segmentation_svg)
+    assert found[0, 1].tolist() == [106, 47, 0]  # the liver network alone
+    assert found[0, 0].tolist() == [0, 79, 58]  # both: the kidney comes later in the order of organs

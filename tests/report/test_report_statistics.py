@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from written_study import WrittenRun, difference, write_differences, write_ranks, write_study
 
@@ -19,6 +20,7 @@ from steelyard.report.statistics import Statistics, read_statistics
 from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.report.wording import in_short
+from steelyard.study.compare import write_comparisons
 
 FIRST = WrittenRun(
     "first",
@@ -196,6 +198,37 @@ def test_a_patient_that_fares_worse_is_dashed_and_named(tmp_path):
     rising = re.search(r'd="M[\d.]+,([\d.]+)L[\d.]+,([\d.]+)"[^>]*stroke="#0072b2"[^>]*><title>p1', liver.svg)
     assert rising is not None
     assert float(rising[2]) < float(rising[1])  # higher IoU, higher on the page
+
+
+def test_the_pairs_on_the_page_are_those_of_the_statistics(tmp_path):
+    values = np.random.default_rng(5).uniform(0.3, 0.9, (2, 14, 2, 2))  # loss, patient, sequence, organ
+    values[0, 3, 1, 0] = values[1, 6, :, 1] = np.nan
+    runs = [
+        WrittenRun(
+            loss,
+            {
+                f"p{i:02}_{sequence}": {
+                    organ: None if np.isnan(v := values[k, i, j, o]) else float(v)
+                    for o, organ in enumerate(("liver", "left_kidney"))
+                }
+                for i in range(14)
+                for j, sequence in enumerate("ab")
+            },
+        )
+        for k, loss in enumerate(("first", "second"))
+    ]
+    write_study(tmp_path, runs)
+    write_comparisons(tmp_path)
+    statistics = read_statistics(comparisons(read_study(tmp_path))[0])
+    assert statistics is not None
+    assert [d.organ for d in statistics.differences] == ["liver", "left_kidney", None]
+    for d in statistics.differences:
+        found = pairs(statistics, "second", d.organ)
+        assert len(found) == d.patients
+        assert 100 * np.mean([pair.difference for pair in found]) == pytest.approx(d.difference)
+    assert [d.patients for d in statistics.differences] == [14, 13, 14]
+    assert "true difference of 5 points" in statistics.power
+    assert rank_table(statistics) is not None
 
 
 def test_ranks_are_shares_in_percent(tmp_path):

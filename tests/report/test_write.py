@@ -214,7 +214,18 @@ def test_a_browser_opens_the_page_from_disk_without_error_or_request(page, width
         spread = tab.evaluate("document.documentElement.scrollWidth")
         heights = tab.evaluate("[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().height)")
         ratio = tab.evaluate("(b => b.width / b.height)(document.querySelector('svg.slice').getBoundingClientRect())")
+        first = tab.locator("#results td a").first
+        number = first.inner_text().split()[0]
+        first.click()
+        landed = tab.locator(":target")
+        heading, listed = landed.locator("h2").inner_text(), landed.inner_text()
+        tab.locator(".tool a").click()
+        back = tab.url
         browser.close()
+    assert number == "0.900"  # the background of the first loss: its cases with all their organs
+    assert heading == "All organs"
+    assert "mr-02_a" in listed
+    assert back == page.as_uri()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert spread <= width  # only tables scroll sideways, in boxes of their own
