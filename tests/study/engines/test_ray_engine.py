@@ -44,8 +44,13 @@ from rich.console import Console
 from steelyard.study.plan import plan_file
 from steelyard.study.run import run_study
 node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args=node)
-cluster.add_node(**node)
+for _ in range(5):  # Ray gives a node 30 s to start, which is too little on a machine that does much else
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        cluster.add_node(**node)
+        break
+    except Exception as error:
+        print(error)
 try:
     run_study(plan_file(Path(sys.argv[1])), console=Console(width=300), engine="ray", address=cluster.address)
 finally:

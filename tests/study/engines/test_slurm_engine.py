@@ -94,7 +94,10 @@ def quiet() -> Console:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_job_told_to_make_room_is_requeued_and_resumes(patients: Path, tmp_path: Path) -> None:
+def test_a_job_told_to_make_room_is_requeued_and_resumes(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # jobs find the tests' networks
     networks = ["slow_network:SlowNetwork", "slow_network:ExplodingNetwork"]
     options = {"train": {"epochs": 60}, "grid": {"network": networks, "loss": ["dice"]}}
     plan = make_plan(tiny_spec(patients, tmp_path / "jobs", **options))
@@ -111,7 +114,7 @@ def test_a_job_told_to_make_room_is_requeued_and_resumes(patients: Path, tmp_pat
         os.kill(beat.pid, signal.SIGUSR2)
         seen.append(beat.pid)
 
-    preemptor = threading.Thread(target=preempt)
+    preemptor = threading.Thread(target=preempt, daemon=True)
     preemptor.start()
     with pytest.raises(RunsFailed, match="1 of 2 runs failed"):
         run_study(plan, console=quiet(), engine="slurm", slurm={"cluster": "local", "timeout_min": "30"})

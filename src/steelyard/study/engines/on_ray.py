@@ -90,14 +90,15 @@ def _wait_for_all(
                     deaths[run.name] += 1
                     how = str(error).splitlines()[0]
                     console.print(f"{title_of(plan, run)}: its task died: {how}", highlight=False, soft_wrap=True)
-                    if deaths[run.name] == DEATHS_PER_RUN:
-                        give_up(plan, run, f"its process died {DEATHS_PER_RUN} times: {how}")
+                    if deaths[run.name] >= DEATHS_PER_RUN:
+                        give_up(plan, run, f"its process died {deaths[run.name]} times; the last time: {how}")
                     if run in unsettled(plan, failures):
                         tasks[hand_out(run)] = run
     finally:
         for task in tasks:
             ray.cancel(task)
-        ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS_TO_STOP) if tasks else None
+        if tasks:
+            ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS_TO_STOP)
 
 
 def _settle_on_node(plan: Plan, run: Run, failures: Failures, threads: int, folder: str, command: list[str]) -> None:
@@ -128,7 +129,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[list[dict[str, Any]]]:
     on_terminate = signal.getsignal(signal.SIGTERM)  # Ray sets its own
     try:
         ray.init(**where, logging_level=logging.ERROR, log_to_driver=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of many kinds, plain ones among them: no cluster, another version, a slow start
         said = str(error).splitlines()[0]
         raise BadSpec(
             f"no Ray cluster answers at --address {address}: {said} Start one with `ray start --head`."

@@ -184,7 +184,10 @@ class _Queue:
         """The jobs of an earlier command that are still in SLURM's queue."""
         ids = read_json(self._file) if self._file.exists() else {}
         jobs = {name: self._submitit.SlurmJob(self.folder, job_id) for name, job_id in ids.items()}
-        return {name: job for name, job in jobs.items() if str(job.state).partition(" ")[0] in ALIVE}
+        watcher = self._submitit.SlurmJob.watcher
+        watcher.update()  # one question for all jobs
+        states = {name: watcher.get_state(job.job_id, mode="cache") for name, job in jobs.items()}
+        return {name: job for name, job in jobs.items() if states[name].partition(" ")[0] in ALIVE}
 
 
 class Job:
