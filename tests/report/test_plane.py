@@ -95,3 +95,9 @@ def test_a_label_avoids_what_is_taken_and_stays_in_the_frame():
 def test_ticks_are_round_and_hold_the_ends():
     assert ticks(-7.3, 11.2) == [-10, -5, 0, 5, 10, 15]
     assert ticks(0.555, 0.945, about=4) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.85, -40.0])
+def test_ticks_about_equal_values_leave_room_on_both_sides(value: float):
+    found = ticks(value, value, about=4)
+    assert found[0] < value < found[-1]

@@ -75,8 +75,11 @@ def shortened(name: str, most: int) -> str:
 
 
 def ticks(low: float, high: float, *, about: int = 6) -> list[float]:
-    """Round numbers from at or below `low` to at or above `high`, about so many."""
-    span = max(high - low, 1e-9)
+    """Round numbers from at or below `low` to at or above `high`, about so many; around them where they are equal."""
+    if math.isclose(low, high, abs_tol=1e-9):
+        margin = max(abs(low) / 10, 0.1)
+        low, high = low - margin, high + margin
+    span = high - low
     power = 10 ** math.floor(math.log10(span / about))
     step = next(power * n for n in (1, 2, 5, 10) if power * n * about >= span * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
