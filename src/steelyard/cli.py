@@ -128,9 +128,12 @@ def report(study: Path, *, beside: Path | None = None) -> None:
         The TOML file of a study that differs in one setting, to be put beside this one: split by sequence instead of
         by patient shows the leak, without augmentation what augmentation brings.
     """
+    from steelyard.study.declaration import redeclare
     from steelyard.study.spec import read_spec
 
-    _report(read_spec(study).folder, None if beside is None else read_spec(beside).folder)
+    spec = read_spec(study)
+    redeclare(spec)
+    _report(spec.folder, None if beside is None else read_spec(beside).folder)
 
 
 @app.command

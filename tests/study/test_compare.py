@@ -150,6 +150,20 @@ def test_a_loss_without_all_folds_of_the_baseline_is_left_out_and_the_family_kee
     assert set(pl.read_parquet(tmp_path / "ranks.parquet")["loss"]) == {"a", "b"}
 
 
+def test_while_the_baseline_lacks_a_fold_losses_are_compared_on_its_others_and_the_page_is_told(tmp_path):
+    halves = [dict(itertools.islice(of_fourteen(0.5, 0.3).items(), start, start + 7)) for start in (0, 7)]
+    runs = [
+        run(loss, values, fold=fold, done=(loss, fold) != ("a", 1))
+        for loss in "ab"
+        for fold, values in enumerate(halves)
+    ]
+    liver = row(compared(tmp_path, runs), "b", "liver")
+    assert liver["patients"] == 7
+    power = json.loads((tmp_path / "power.json").read_text())
+    assert power["reason"].startswith("The baseline a has finished 1 of its 2 runs on net, multiclass")
+    assert power["reason"] in power["sentence"]
+
+
 def test_the_family_is_what_was_declared(tmp_path):
     runs = [run(loss, of_fourteen(start, 0.3, growth)) for loss, start, growth in
             (("a", 0.5, 0.001), ("b", 0.6, 0.002), ("c", 0.7, 0.003))]  # fmt: skip

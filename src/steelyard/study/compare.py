@@ -88,7 +88,8 @@ def write_comparisons(study_folder: Path) -> None:
     write_json(
         study_folder / "power.json",
         {
-            "sentence": " ".join(group.sentence for group in found.power),
+            "sentence": " ".join([declared.declared_when, *declared.gaps, *(group.sentence for group in found.power)]),
+            "reason": " ".join(declared.gaps),
             "true_difference": TRUE_DIFFERENCE,
             **resampling,
             "groups": [group.as_json() for group in found.power],
@@ -101,8 +102,8 @@ def compare(declared: Declared, scores: pl.DataFrame) -> Comparisons:
 
     `scores`: one row per run and case and organ: network, task, loss, fold, seed, patient_id, case_id, organ, value
     (null where undefined). A case counts where both losses have a value from the same fold and seed; cases and seeds
-    of a patient are averaged first, and a patient left without any such case is counted as undefined. A loss that was
-    not finished on the same folds and seeds as the baseline is left out; the family keeps its declared size.
+    of a patient are averaged first, and a patient left without any such case is counted as undefined. A loss that lacks
+    a fold or seed that the baseline has finished is left out; the family keeps its declared size.
 
     The mean of the organs, and all that `[compare]` does not declare, are described and not tested against the family:
     `p_holm` and `verdict` are null there. `undefined` ends of intervals and p values are null; an interval without

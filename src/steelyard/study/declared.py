@@ -10,6 +10,7 @@ from steelyard.errors import BadData, unknown_name
 from steelyard.metrics import METRICS
 from steelyard.metrics.metric import Metric
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
+from steelyard.study.declaration import declared_when
 from steelyard.study.spec import CompareTable, Part
 
 
@@ -39,6 +40,8 @@ class Declared:
     family_organs: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]  # network and task
     done: tuple[FinishedRun, ...]
+    gaps: tuple[str, ...]  # a sentence for each network and task on which the baseline is not finished
+    declared_when: str
 
     @property
     def family_size(self) -> int:
@@ -51,13 +54,13 @@ class Declared:
         return self.metric.better == "higher"
 
     def comparable(self, network: str, task: str, organ: str) -> list[str]:
-        """The losses finished on the same folds and seeds as the baseline for that organ, the baseline included."""
+        """The baseline, and the losses finished for that organ on all folds and seeds that the baseline has."""
         finished: dict[str, set[tuple[int, int]]] = {loss: set() for loss in self.losses}
         for run in self.done:
             if (run.network, run.task) == (network, task) and run.organ in (None, organ):
                 finished[run.loss].add((run.fold, run.seed))
         wanted = finished.get(self.baseline)
-        return [loss for loss in self.losses if wanted and finished[loss] == wanted]
+        return [loss for loss in self.losses if wanted and finished[loss] >= wanted]
 
 
 def read_declared(study_folder: Path) -> Declared:
@@ -95,6 +98,8 @@ def read_declared(study_folder: Path) -> Declared:
             family_organs=tuple(dict.fromkeys(compare.organs or organs)),
             groups=tuple(sorted(runs, key=lambda group: (networks.index(group[0]), group[1]))),
             done=tuple(sorted((_finished(run) for run in done), key=lambda run: run.name)),
+            gaps=_gaps(study_folder, plan["runs"], baseline),
+            declared_when=declared_when(plan),
         )
     except (OSError, ValueError) as error:
         first_line = str(error).splitlines()[0]
@@ -109,6 +114,20 @@ def _in_grid_order(plan: dict[str, Any], kind: str) -> tuple[str, ...]:
     titles = [Part.model_validate(part).title for part in listed]
     ran = {run[kind] for run in plan["runs"]}
     return tuple(dict.fromkeys([*(title for title in titles if title in ran), *sorted(ran)]))
+
+
+def _gaps(study_folder: Path, runs: list[dict[str, Any]], baseline: str) -> tuple[str, ...]:
+    of_baseline: dict[tuple[str, str], list[bool]] = {}
+    for run in runs:
+        if run["loss"] == baseline:
+            is_done = RunFolder(study_folder / run["run"]).is_done
+            of_baseline.setdefault((run["network"], run["task"]), []).append(is_done)
+    return tuple(
+        f"The baseline {baseline} has finished {sum(done)} of its {len(done)} runs on {network}, {task}: losses are "
+        "compared on the patients of those runs alone."
+        for (network, task), done in of_baseline.items()
+        if not all(done)
+    )
 
 
 def _metric(name: str, path: Path) -> Metric:

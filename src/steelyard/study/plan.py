@@ -18,6 +18,7 @@ from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
 from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
+from steelyard.study.declaration import declaration
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
 from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
 from steelyard.study.parallel import device_errors
@@ -129,12 +130,14 @@ def make_plan(spec: StudySpec) -> Plan:
 
 def write_plan(plan: Plan) -> None:
     """`study.json`: the resolved study, its label set and its runs, for every later reader."""
+    done = sum(plan.run_folder(run).is_done for run in plan.runs)
     write_json(
         plan.folder / "study.json",
         {
             "schema": SCHEMA_VERSION,
             "name": plan.spec.study.name,
             "spec": public_spec(plan.spec),
+            "declaration": declaration(plan.folder, plan.spec.compare, done=done, runs=len(plan.runs)),
             "label_set": _label_set_json(plan.dataset.label_set),
             "runs": [describe(run) | {"organ": run.organ} for run in plan.runs],
             "warnings": list(plan.warnings),
