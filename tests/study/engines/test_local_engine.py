@@ -63,8 +63,8 @@ def quiet() -> Console:
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_kills_of_workers_and_of_the_command_cost_nothing_but_time(patients: Path, tmp_path: Path) -> None:
-    undisturbed = write_study(tmp_path / "a", patients, epochs=20, **TWELVE)
-    killed = write_study(tmp_path / "b", patients, epochs=20, **TWELVE)
+    undisturbed = write_study(tmp_path / "a", patients, **TWELVE)
+    killed = write_study(tmp_path / "b", patients, **TWELVE)
 
     random.seed(20)
     kills: Counter[str] = Counter()
