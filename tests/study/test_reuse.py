@@ -63,6 +63,15 @@ def test_a_run_that_differs_in_one_setting_is_trained_anew(patients: Path, tmp_p
     assert "taken from" not in said
 
 
+def test_a_family_declared_over_runs_that_are_taken_was_not_declared_before_them(
+    patients: Path, tmp_path: Path
+) -> None:
+    carry_out(patients, tmp_path, "first", ["iou11", "dice"])
+    second, _ = carry_out(patients, tmp_path, "second", ["dice", "diceBK"])
+    declared = json.loads((second / "study.json").read_text())["declaration"]
+    assert (declared["done"], declared["runs"]) == (1, 2)
+
+
 def test_an_unfinished_run_is_not_taken(patients: Path, tmp_path: Path) -> None:
     first, _ = carry_out(patients, tmp_path, "first", ["iou11"])
     (run_of(first, "iou11").path / "DONE").unlink()

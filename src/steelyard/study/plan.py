@@ -130,7 +130,8 @@ def make_plan(spec: StudySpec) -> Plan:
 
 def write_plan(plan: Plan) -> None:
     """`study.json`: the resolved study, its label set and its runs, for every later reader."""
-    done = sum(plan.run_folder(run).is_done for run in plan.runs)
+    # done here, or in a study beside this one from which they will be taken
+    done = sum(any(plan.folder.parent.glob(f"*/{run.name}/DONE")) for run in plan.runs)
     write_json(
         plan.folder / "study.json",
         {
