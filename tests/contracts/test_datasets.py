@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,16 @@ def test_reading_changes_no_file_and_answers_the_same_twice(dataset: Dataset) ->
     assert two.reference is not None
     np.testing.assert_array_equal(one.reference.labels, two.reference.labels)
     assert digest(dataset) == before
+
+
+def test_sent_to_another_process_it_reads_the_same(dataset: Dataset) -> None:
+    sent = pickle.loads(pickle.dumps(dataset))
+    for key in dataset.keys(dataset.sequences):
+        assert sent.files(key) == dataset.files(key)
+        here, there = dataset.read(key), sent.read(key)
+        assert here.reference is not None
+        np.testing.assert_array_equal(there.reference.labels, here.reference.labels)
+        np.testing.assert_array_equal(there.image.intensities, here.image.intensities)
 
 
 def test_the_files_of_a_case_exist_and_its_hash_is_its_own(dataset: Dataset) -> None:

@@ -90,7 +90,7 @@ class ChaosDataset:
                 found |= set(image_files(self._path(key.patient_id, sequence.images)))
                 if self._labelled:
                     found |= set(image_files(self._path(key.patient_id, sequence.masks)))
-                    if sequence is T1_OUT:
+                    if sequence == T1_OUT:
                         found |= set(image_files(self._path(key.patient_id, T1_IN.images)))
         return tuple(sorted(found))
 
@@ -146,9 +146,9 @@ class ChaosDataset:
     def _masks(self, patient_id: str, sequence: _Sequence, series: Series) -> tuple[Path, ...]:
         """The mask files in slice order: by name, by the order of names (CT), or through the in-phase (out-phase)."""
         masks = image_files(self._path(patient_id, sequence.masks))
-        if sequence is CT:
+        if sequence == CT:
             return _masks_by_order(series, masks)
-        if sequence is not T1_OUT:
+        if sequence != T1_OUT:
             return _masks_by_name(series, masks)
         in_phase = self._series(patient_id, T1_IN)
         ordered = _masks_by_name(in_phase, masks)
