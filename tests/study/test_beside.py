@@ -107,6 +107,21 @@ def test_runs_that_are_not_done_and_studies_without_a_common_loss_give_no_row(tm
     assert table.columns == list(BESIDE)
 
 
+def test_studies_that_compare_distances_are_put_beside_each_other_by_iou(tmp_path):
+    folders = []
+    for name, iou, distance in (("a", 0.5, 9.0), ("b", 0.7, 6.0)):
+        folder = study(tmp_path / name, [("x", 0, 1, {"p1_a": {"liver": iou}})])
+        plan = json.loads((folder / "study.json").read_text())
+        (folder / "study.json").write_text(json.dumps(plan | {"spec": {"compare": {"metric": "hd95_mm"}}}))
+        file = folder / "run0" / "scores.parquet"
+        far = to_frame([Score("hd95_mm", distance, "mm", "chaos", "ok", "liver", "p1_a", "p1")])
+        pl.concat([pl.read_parquet(file), far]).write_parquet(file)
+        folders.append(folder)
+    found = row(beside(*folders), "x", "liver")
+    assert (found["metric"], found["convention"]) == ("iou", "counts")
+    assert found["mean_difference"] == pytest.approx(0.2)
+
+
 def test_damaged_scores_end_in_one_line(tmp_path):
     folders = [study(tmp_path / name, [("x", 0, 1, {"p1_a": {"liver": 0.5}})]) for name in "ab"]
     (folders[1] / "run0" / "scores.parquet").write_bytes(b"PAR1")

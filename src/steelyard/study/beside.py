@@ -15,6 +15,7 @@ from steelyard.stats.studentised import studentised_interval
 from steelyard.study.declared import Declared, read_declared
 
 FILE = "beside.parquet"
+METRIC, CONVENTION = "iou", "counts"
 SEED = 20_250_102  # of the resamples; fixed, so that two studies read twice say the same
 BESIDE: dict[str, type[pl.DataType]] = {
     "study": pl.String,
@@ -36,23 +37,24 @@ CASE = ["network", "task", "loss", "organ", "patient_id", "case_id"]  # what bot
 
 
 def write_beside(study_folder: Path, other_folder: Path) -> None:
-    """Write `<study>/beside.parquet`: the other study less this one, for every condition and organ that both have.
+    """Write `<study>/beside.parquet`: IoU of the other study less this one's, for each condition and organ of both.
 
     One row per network, task, loss and organ; `organ` null is the mean over a patient's organs, `loss` null the mean
-    over the losses of both. Values are of the metric that this study compares. A case counts where both studies have
-    a value; seeds of a case are averaged first, then cases of a patient. `low` and `high` bound the mean difference
-    with 95 % (studentised bootstrap); they are infinite below four patients and null below two. Nothing is tested: two
-    studies are no declared family.
+    over the losses of both. It is IoU whatever metric the studies declared: both have it, in one unit. A case counts
+    where both studies have a value; seeds of a case are averaged first, then cases of a patient. `low` and `high` bound
+    the mean difference with 95 % (studentised bootstrap); they are infinite below four patients and null below two.
+    Nothing is tested: two studies are no declared family.
 
     Raises:
         BadData: a study or the scores of a finished run are missing or damaged.
     """
     study, other = read_declared(study_folder), read_declared(other_folder)
-    frames = [_cases(declared, folder, study) for declared, folder in ((study, study_folder), (other, other_folder))]
+    frames = [
+        _cases(declared, folder, study.organs) for declared, folder in ((study, study_folder), (other, other_folder))
+    ]
     both = frames[0].join(frames[1], on=CASE, suffix="_other")
     rows = [
-        {"study": study.study, "other": other.study, "metric": study.metric.name, "convention": study.metric.convention}
-        | row
+        {"study": study.study, "other": other.study, "metric": METRIC, "convention": CONVENTION} | row
         for row in _rows(both)
     ]
     write_parquet(study_folder / FILE, pl.DataFrame(rows, schema=BESIDE))
@@ -78,21 +80,20 @@ def _rows(both: pl.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: tuple(str(row[name] or "") for name in ("network", "task", "loss", "organ")))
 
 
-def _cases(declared: Declared, folder: Path, like: Declared) -> pl.DataFrame:
+def _cases(declared: Declared, folder: Path, organs: tuple[str, ...]) -> pl.DataFrame:
     """The columns of `CASE` and `value`, the mean over the seeds of a case; cases without a value are left out."""
     frames = [pl.DataFrame(schema=dict.fromkeys(CASE, pl.String) | {"value": pl.Float64})]
-    value = pl.col("value").abs() if like.metric.better == "nearer_zero" else pl.col("value")
     for run in declared.done:
         path = folder / run.name / "scores.parquet"
         try:
             scores = pl.read_parquet(path, glob=False).filter(
-                pl.col("case_id").is_not_null() & pl.col("organ").is_in(like.organs),
-                pl.col("metric") == like.metric.name,
-                pl.col("convention") == like.metric.convention,
+                pl.col("case_id").is_not_null() & pl.col("organ").is_in(organs),
+                pl.col("metric") == METRIC,
+                pl.col("convention") == CONVENTION,
             )
         except (OSError, pl.exceptions.PolarsError) as error:
             said = str(error).splitlines()[0]
             raise BadData(f"{path}: a table of a finished run cannot be read ({said}). Run the study again.") from error
         identity = {key: pl.lit(getattr(run, key)) for key in ("network", "task", "loss")}
-        frames.append(scores.with_columns(value, **identity).select(*CASE, "value"))
+        frames.append(scores.with_columns(**identity).select(*CASE, "value"))
     return pl.concat(frames).drop_nulls("value").group_by(CASE).agg(pl.col("value").mean())
