@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,53 @@ def test_two_changes_at_once_are_laid_to_neither(tmp_path):
     assert '<th scope="row">train epochs</th><td>not set</td><td>9</td>' in page
 
 
-def test_parts_of_the_grid_are_compared_by_name_and_options(tmp_path):
-    one = {"grid": {"loss": [{"name": "dice"}, {"name": "tversky", "fp_weight": 0.3}], "seed": [1]}}
-    two = {"grid": {"loss": [{"name": "dice"}], "seed": [1]}}
+def test_other_losses_and_folds_in_use_are_no_setting_since_shared_conditions_are_paired(tmp_path):
+    many = [{"name": "dice"}, {"name": "tversky", "fp_weight": 0.3}]
+    one = PATIENT | {"grid": {"loss": many, "network": ["net"], "seed": [1]}}
+    two = SEQUENCE | {"grid": {"loss": many[:1], "network": ["net", "other"], "seed": [1]}}
+    two["folds"] = two["folds"] | {"use": [0, 1]}
+    here, there = write(tmp_path, "here", 0.5, one), write(tmp_path, "other", 0.7, two)
+    beside(here, *ROWS)
+    found = beside_section(here, there)
+    assert found.settings == (("folds by", "patient", "sequence"),)
+    assert "+4.2 points of the mean organ IoU are leakage" in found.sentences[0]
+
+
+def test_other_seeds_are_a_setting(tmp_path):
+    one, two = ({"grid": {"loss": ["dice"], "seed": seeds}} for seeds in ([1], [2, 3]))
     assert different_settings(write(tmp_path, "a", 0.5, one), write(tmp_path, "b", 0.5, two)) == (
-        ("grid loss", "dice, tversky(fp_weight=0.3)", "dice"),
+        ("grid seed", "1", "2, 3"),
     )
+
+
+SHIPPED = Path(__file__).parents[2] / "studies"
+
+
+@pytest.mark.parametrize("scale", ["paper", "paper-laptop"])
+def test_the_shipped_split_by_sequence_differs_from_table_3_in_the_split_alone(tmp_path, scale):
+    specs = [tomllib.loads((SHIPPED / scale / f"{name}.toml").read_text()) for name in ("table3", "sequence-split")]
+    here, there = (write(tmp_path, str(i), 0.5, spec) for i, spec in enumerate(specs))
+    assert [name for name, _, _ in different_settings(here, there)] == ["folds by"]
+
+
+def test_pooled_values_of_different_cases_are_not_subtracted(tmp_path):
+    values = {"liver": 0.5, "left_kidney": 0.4}
+    lost = {"liver": 0.5}  # the kidney of p2_a was not scored there
+    folds = [WrittenRun("first", {case: values}, values, fold=i) for i, case in enumerate(("p1_a", "p2_a"))]
+    here = read_study(write_study(tmp_path / "here", folds, name="here", spec=PATIENT))
+    there = read_study(
+        write_study(
+            tmp_path / "other",
+            [folds[0], WrittenRun("first", {"p2_a": lost}, {"liver": 0.7, "left_kidney": 0.6}, fold=1)],
+            name="other",
+            spec=SEQUENCE,
+        )
+    )
+    beside(here, *ROWS)
+    (table,) = beside_section(here, there).tables
+    pooled = {row.header.label: row.cells[2].number for row in table.sections[0].rows}
+    assert pooled == {"liver": "10.0", "left kidney": "other cases", "average of organs": "other cases"}
+    assert "not subtracted" in table.notes[1]
 
 
 def test_pooled_values_and_paired_differences_stand_in_one_row(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 import polars as pl
@@ -18,7 +18,10 @@ from steelyard.report.table import Cell, Header, Row, Section, Table
 from steelyard.report.wording import flattened
 
 FILE = "beside.parquet"
-NO_SETTINGS = ("study", "compare")  # parts of a spec that change no run
+# What changes no result of a run. Of a grid that lists other networks or losses, the shared ones alone are paired; of
+# other folds in use, the shared cases.
+NO_SETTINGS = {"study": None, "compare": None, "grid": ("network", "loss", "task"), "folds": ("use",)}
+OTHER_CASES = "other cases"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def beside_section(study: Study, other: Study) -> Beside:
 
 def different_settings(study: Study, other: Study) -> tuple[tuple[str, str, str], ...]:
     """Name, value here and value there of every setting that could change a result and is not the same in both."""
-    here, there = (dict(flattened(_listed_by_name(one.spec))) for one in (study, other))
+    here, there = (dict(flattened(_that_change_results(one.spec))) for one in (study, other))
     names = [name for name in (here | there) if here.get(name) != there.get(name)]
     return tuple((name, here.get(name, "not set"), there.get(name, "not set")) for name in names)
 
@@ -86,7 +89,11 @@ def _table(comparison: Comparison, rival: Comparison, own: pl.DataFrame) -> Tabl
         "organ",
         tuple(map(Header, columns)),
         tuple(_section((comparison, rival), pair, own.filter(pl.col("loss") == pair[0].loss)) for pair in both),
-        ("Interval: studentised bootstrap over patients. No test: two studies are no declared family.",),
+        (
+            "Interval: studentised bootstrap over patients. No test: two studies are no declared family.",
+            f"{OTHER_CASES.capitalize()}: the two pooled values are of different cases, and are not subtracted; the "
+            "patients' difference is of the cases of both.",
+        ),
     )
 
 
@@ -94,27 +101,41 @@ def _section(two: tuple[Comparison, Comparison], pair: tuple[Condition, Conditio
     study, other = (one.study for one in two)
     ious = [pooled(one.scores.filter(IOU, pl.col("loss") == pair[0].loss)) for one in two]
     values = {o.name: [_value(iou, o.name) for iou in ious] for o in study.label_set.organs}
+    shares = {name: [_shares(one, pair[0].loss, name) for one in two] for name in values}
+    alike = {name: here == there for name, (here, there) in shares.items()}
     values[ALL_ORGANS] = [mean(list(column)) for column in zip(*values.values(), strict=True)]
+    alike[ALL_ORGANS] = all(alike.values())
     rows = []
     for name, title in [*((o.name, o.title) for o in study.label_set.organs), (ALL_ORGANS, "average of organs")]:
         organ = None if name == ALL_ORGANS else name
         paired = own.filter(pl.col("organ").eq_missing(pl.lit(organ, dtype=pl.String)))
         links = (cases_link(study, pair[0], name), _link_there(study, other, pair[1], name))
-        rows.append(Row(Header(title), _cells(values[name], links, paired), summary=organ is None))
+        rows.append(Row(Header(title), _cells(values[name], alike[name], links, paired), summary=organ is None))
     lost = [f"{one.name}: {c.shortfall}" for one, c in zip((study, other), pair, strict=True) if c.shortfall]
     return Section(pair[0].loss + (f" († {'; '.join(lost)})" if lost else ""), tuple(rows))
 
 
-def _cells(values: list[float | None], links: tuple[str, str], paired: pl.DataFrame) -> tuple[Cell, ...]:
+def _cells(
+    values: list[float | None], same_cases: bool, links: tuple[str, str], paired: pl.DataFrame
+) -> tuple[Cell, ...]:
     here, there = values
     cells = [Cell(value, link=link if value is not None else "") for value, link in zip(values, links, strict=True)]
-    cells.append(Cell(None if here is None or there is None else 100 * (there - here), 1))
+    if here is None or there is None:
+        cells.append(Cell())
+    else:
+        cells.append(Cell(100 * (there - here), 1) if same_cases else Cell(word=OTHER_CASES))
     if paired.is_empty():
         return (*cells, *(Cell() for _ in range(4)))
     row = paired.row(0, named=True)
     ends = (row[name] for name in ("mean_difference", "low", "high"))
-    cells += [Cell(None if end is None or not isfinite(end) else 100 * end, 1) for end in ends]
+    cells += [Cell(None if end is None else 100 * end, 1) for end in ends]
     return (*cells, Cell(row["patients"], 0))
+
+
+def _shares(comparison: Comparison, loss: str, organ: str) -> dict[str, float]:
+    """Case → its share among all that were scored for the organ, over folds and seeds."""
+    own = comparison.scores.filter(IOU, pl.col("loss") == loss, pl.col("organ") == organ).drop_nulls("case_id")
+    return {case: count / len(own) for case, count in own.group_by("case_id").len().iter_rows()}
 
 
 def _value(ious: pl.DataFrame, organ: str) -> float | None:
@@ -131,19 +152,15 @@ def _link_there(study: Study, other: Study, condition: Condition, section: str) 
     return f"{os.path.relpath(other.folder / 'report', study.folder / 'report')}/{link}".replace(os.sep, "/")
 
 
-def _listed_by_name(spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec without what changes no run, and with the parts of the grid as words."""
-    kept = {key: value for key, value in spec.items() if key not in NO_SETTINGS}
-    if isinstance(grid := kept.get("grid"), dict):
-        kept["grid"] = {key: [_part(value) for value in values] for key, values in grid.items()}
+def _that_change_results(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec without `NO_SETTINGS`."""
+    kept = {}
+    for key, value in spec.items():
+        left_out = NO_SETTINGS.get(key, ())
+        if left_out is not None:
+            is_table = isinstance(value, dict)
+            kept[key] = {k: v for k, v in value.items() if k not in left_out} if is_table else value
     return kept
-
-
-def _part(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    options = ", ".join(f"{key}={option}" for key, option in value.items() if key != "name")
-    return f"{value.get('name')}({options})" if options else value.get("name")
 
 
 def _read(study: Study, other: Study) -> pl.DataFrame:
