@@ -28,7 +28,7 @@ from engine_processes import (
 )
 from steelyard.errors import BadData, BadSpec, RunsFailed
 from steelyard.study.engines import on_ray
-from steelyard.study.plan import Plan, make_plan, plan_file
+from steelyard.study.plan import Plan, make_plan, plan_file, write_plan
 from steelyard.study.run import run_study
 from studies import tiny_spec, write_patients
 
@@ -127,8 +127,25 @@ def test_a_node_that_does_not_see_the_study_says_so_in_a_line(
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "node7")
     with pytest.raises(BadData, match=r"the node node7 does not see .*study\.json\. Put the study's folder") as caught:
-        on_ray._settle_on_node(plan, plan.runs[0], {}, 1, str(tmp_path), ["steelyard"])
+        on_ray._settle_on_node(plan, plan.runs[0], {}, 1, str(tmp_path), str(tmp_path), ["steelyard"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_node_needs_no_variable_of_the_data_s_root(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONLY_ON_THE_HEAD", str(patients))
+    plan = make_plan(tiny_spec(patients, tmp_path / "out", data={"root": "$ONLY_ON_THE_HEAD"}, train={"epochs": 1}))
+    root = str(plan.spec.root)
+    monkeypatch.delenv("ONLY_ON_THE_HEAD")
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.chdir(tmp_path)
+    write_plan(plan)
+    run, threads = plan.runs[0], torch.get_num_threads()
+    on_ray._settle_on_node(plan, run, {}, threads, str(tmp_path), root, ["steelyard"])
+    assert plan.run_folder(run).is_done
+    with pytest.raises(BadData, match="does not see /nowhere"):
+        on_ray._settle_on_node(plan, run, {}, threads, str(tmp_path), "/nowhere", ["steelyard"])
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def run_on_ray(
         task = ray.remote(_settle_on_node)
         needs = {"num_cpus": threads, "num_gpus": share, "max_retries": 0, "scheduling_strategy": "SPREAD"}
         shared = ray.put(plan)
-        here = (str(Path.cwd()), sys.argv)
+        here = (str(Path.cwd()), str(plan.spec.root.absolute()), sys.argv)  # a node may lack variables in [data] root
 
         def hand_out(run: Run) -> Any:
             return task.options(name="steelyard", **needs).remote(shared, run, failures, threads, *here)
@@ -101,9 +101,11 @@ def _wait_for_all(
             ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS_TO_STOP)
 
 
-def _settle_on_node(plan: Plan, run: Run, failures: Failures, threads: int, folder: str, command: list[str]) -> None:
+def _settle_on_node(
+    plan: Plan, run: Run, failures: Failures, threads: int, folder: str, root: str, command: list[str]
+) -> None:
     """The task. Relative paths mean the same on every node, as does the command in the manifest."""
-    for path in (Path(folder), Path(folder) / plan.folder / "study.json", Path(folder) / plan.spec.root):
+    for path in (Path(folder), Path(folder) / plan.folder / "study.json", Path(root)):
         if not path.exists():
             raise BadData(
                 f"the node {socket.gethostname()} does not see {path}. Put the study's folder and the data on a file "
