@@ -20,6 +20,7 @@ from steelyard.report.statistics import Statistics, read_statistics
 from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.report.wording import in_short
+from steelyard.scores import Score
 from steelyard.study.compare import write_comparisons
 
 FIRST = WrittenRun(
@@ -117,6 +118,33 @@ def test_distances_are_told_in_millimetres_and_lower_is_better(tmp_path):
     statistics = found(tmp_path, [row])
     assert "second is better for liver (−4.2 mm of HD95, −6.0 to −2.0)" in verdict_sentence(statistics)
     assert forest(statistics).index("better than first") < forest(statistics).index("worse than first")
+
+
+def test_of_signed_errors_the_size_is_compared_and_a_smaller_one_is_better(tmp_path):
+    errors = {"first": (-900.0, 400.0), "second": (100.0, -450.0)}  # ml of p1 and p2: 800 nearer to 0, 50 further away
+    runs = [
+        WrittenRun(
+            loss,
+            {"p1_a": {"liver": 0.5}, "p2_a": {"liver": 0.5}},
+            others=[
+                Score("volume_error_ml", value, "ml", "counts", "ok", "liver", f"{patient}_a", patient)
+                for patient, value in zip(("p1", "p2"), values, strict=True)
+            ],
+        )
+        for loss, values in errors.items()
+    ]
+    write_study(tmp_path, runs)
+    signed = {"metric": "volume_error_ml", "convention": "counts"}
+    write_differences(tmp_path, [difference("second", "liver", (-37500.0, -80000.0, 5000.0), **signed)])
+    statistics = read_statistics(comparisons(read_study(tmp_path))[0])
+    assert statistics is not None
+    svg = forest(statistics)
+    assert svg.index("better than first") < svg.index("worse than first")
+    assert "mean difference in size of the volume error (ml)" in svg
+    (chart,) = paired_charts(statistics)
+    lines = dict(re.findall(r'stroke="(#\w+)"[^>]*><title>(p\d): [\d.]+ → ', chart.svg)[i] for i in (0, 3))
+    assert lines == {"#0072b2": "p1", "#d55e00": "p2"}
+    assert re.findall(r">(p\d)</text>", chart.svg) == ["p2"]  # named as the one that fares worst
 
 
 def test_the_table_keeps_the_order_of_organs_and_losses_and_the_mean_outside(tmp_path):

@@ -61,7 +61,7 @@ def forest(found: Statistics) -> str:
 
 
 def _headings(found: Statistics, zero: float, bottom: float) -> list[str]:
-    lower, higher = ("worse", "better") if found.measure.better != "lower" else ("better", "worse")
+    lower, higher = ("better", "worse") if found.measure.lower_is_better else ("worse", "better")
     return [
         words(zero - 8, 14, f"← {lower} than {found.baseline}", anchor="end", size=11.5, colour=SOFT),
         words(zero + 8, 14, f"{higher} than {found.baseline} →", size=11.5, colour=SOFT),

@@ -73,7 +73,7 @@ def _row(found: Statistics, title: str, panels: dict[str, tuple[Pair, ...]]) -> 
 
 
 def _panel(found: Statistics, loss: str, own: tuple[Pair, ...], left: float, y: Callable[[float], float]) -> list[str]:
-    lower_is_better = found.measure.better == "lower"
+    lower_is_better = found.measure.lower_is_better
     first, last = left + INSET, left + PANEL - INSET
     parts = [words(left, 15, shortened(loss, 16), bold=True)]
     risen = sum(pair.difference > 0 for pair in own)

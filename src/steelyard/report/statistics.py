@@ -30,7 +30,8 @@ class Measure:
 
     @property
     def title(self) -> str:
-        return titled(self.metric).title.split(" (")[0]  # without the unit
+        title = titled(self.metric).title.split(" (")[0]  # without the unit
+        return f"size of the {title}" if self.better == "nearer_zero" else title  # signs are dropped before comparing
 
     @property
     def factor(self) -> float:
@@ -43,6 +44,11 @@ class Measure:
     @property
     def better(self) -> Better:
         return next((m.better for m in self._registered), "higher")
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of signed errors the size is compared, so lower is better there."""
+        return self.better != "higher"
 
     @property
     def _unit(self) -> str:
