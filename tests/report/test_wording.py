@@ -36,3 +36,9 @@ def test_enough_patients_and_several_folds_and_seeds_need_no_warning(tmp_path):
 def test_settings_are_listed_flat_and_without_paths():
     spec = {"data": {"root": "/home/x", "options": {}}, "train": {"l2": 0.1, "use": [0, 2], "spacing_mm": None}}
     assert flattened(spec) == [("train l2", "0.1"), ("train use", "0, 2"), ("train spacing mm", "not set")]
+
+
+def test_one_held_out_patient_is_told_in_the_singular(tmp_path):
+    few, no_claim = warnings(read_study(write_study(tmp_path, [run("a", 0.3, patients=1)])))
+    assert few == "1 held-out patient is too few for any paired test to reach p < .05."
+    assert no_claim.endswith("can be made from 1 held-out patient, 1 fold and 1 seed.")

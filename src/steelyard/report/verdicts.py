@@ -40,13 +40,19 @@ def _organs(decided: list[Difference], found: Statistics) -> str:
 def _unseen(open_: list[Difference], found: Statistics) -> str:
     counts = sorted({d.patients for d in open_})
     patients = f"{counts[0]} to {counts[-1]} patients" if len(counts) > 1 else f"{counts[0]} patients"
+    if counts == [1]:
+        patients = "1 patient"
     if all(d.verdict == "too few" for d in open_):
-        return f": {patients} are too few for a test"
-    seen = sorted(round(d.minimum_detectable) for d in open_ if d.minimum_detectable is not None)
+        return f": {patients} {'is' if counts == [1] else 'are'} too few for a test"
+    seen = sorted(d.minimum_detectable for d in open_ if d.minimum_detectable is not None)
     if not seen:
         return ""
-    amount = f"{seen[0]} to {seen[-1]}" if seen[0] != seen[-1] else str(seen[0])
-    return f": with {patients} differences under about {amount} {found.measure.unit} cannot be seen"
+    ends = list(dict.fromkeys(f"{end:.1f}" for end in (seen[0], seen[-1])))
+    within = "; within this family the power is less" if found.family_size > 1 else ""
+    return (
+        f" with {patients} (a single test would find a true difference of {' to '.join(ends)} {found.measure.unit} "
+        f"with 80 % power{within})"
+    )
 
 
 def _left_out(found: Statistics) -> str:

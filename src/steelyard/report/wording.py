@@ -89,11 +89,12 @@ def warnings(study: Study) -> list[str]:
     if not study.done:
         return [*lines, "No run is finished: there is nothing to show yet."]
     patients = study.scores["patient_id"].drop_nulls().n_unique()
+    held_out = f"{patients} held-out patient{'' if patients == 1 else 's'}"
     folds, seeds = ({getattr(run, key) for run in study.done} for key in ("fold", "seed"))
     if patients < FEWEST_FOR_A_TEST:
-        lines.append(f"{patients} held-out patients are too few for any paired test to reach p < .05.")
+        lines.append(f"{held_out} {'is' if patients == 1 else 'are'} too few for any paired test to reach p < .05.")
     if patients < FEWEST_FOR_A_TEST or len(folds) * len(seeds) == 1:
-        lines.append(f"No claim about differences between losses can be made from {_extent(patients, folds, seeds)}.")
+        lines.append(f"No claim about differences between losses can be made from {_extent(held_out, folds, seeds)}.")
     return lines
 
 
@@ -139,8 +140,8 @@ def _members(names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names)})"
 
 
-def _extent(patients: int, folds: set[int], seeds: set[int]) -> str:
-    return f"{patients} held-out patients, {_count(folds, 'fold')} and {_count(seeds, 'seed')}"
+def _extent(held_out: str, folds: set[int], seeds: set[int]) -> str:
+    return f"{held_out}, {_count(folds, 'fold')} and {_count(seeds, 'seed')}"
 
 
 def _count(things: set[int], noun: str) -> str:
