@@ -18,6 +18,7 @@ from steelyard.report.paired_points import paired_charts
 from steelyard.report.read import read_study
 from steelyard.report.statistics import Statistics, read_statistics
 from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
+from steelyard.report.table_files import to_csv, to_latex, to_markdown
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.report.wording import in_short
 from steelyard.scores import Score
@@ -85,7 +86,8 @@ def test_nothing_decided_is_said_as_such(tmp_path):
     ]
     assert verdict_sentence(found(tmp_path, rows)) == (
         "Against first, every difference is undecided with 13 to 14 patients (a single test would find a true "
-        "difference of 4.1 to 6.8 points with 80 % power; within this family the power is less). Not compared, for want of runs: third (left kidney)."
+        "difference of 4.1 to 6.8 points with 80 % power; within this family the power is less). "
+        "Not compared, for want of runs: third (left kidney)."
     )
 
 
@@ -191,12 +193,31 @@ def test_the_forest_draws_each_difference_between_its_ends(tmp_path):
     assert svg.count(">worse</text>") == 1
 
 
-def test_an_interval_without_end_stays_in_the_picture(tmp_path):
-    endless = {"low": float("-inf"), "high": float("inf"), "p_holm": float("nan")}
+def test_an_interval_without_end_is_drawn_as_an_arrow_and_told_as_infinite(tmp_path):
+    endless = {"low": -0.02, "high": float("inf"), "p_holm": float("nan")}
     statistics = found(tmp_path, [difference("second", "liver", (5.0, 0.0, 0.0), **endless)])
-    assert statistics.differences[0].interval == "+5.0 (−∞ to ∞)"
+    assert statistics.differences[0].interval == "+5.0 (−2.0 to ∞)"
     assert statistics.differences[0].p_holm is None
-    assert "inf" not in re.sub(r"<text[^<]*</text>", "", forest(statistics)).replace("aria", "")
+    svg = forest(statistics)
+    cap, head = re.findall(r'd="M([^"]+)"[^>]*stroke-width="1.6"></path>', svg)
+    places = [[float(point.split(",")[0]) for point in drawn.split("L")] for drawn in (cap, head)]
+    assert places[0][0] == places[0][1]  # straight across the finite end
+    assert places[1] == [584.0, 590.0, 584.0]  # its tip outwards, at the edge of the plot
+    table = difference_table(statistics)
+    assert [cell.number for cell in table.sections[0].rows[0].cells[1:3]] == ["−2.0", "∞"]
+    assert "| ∞ |" in to_markdown(table)
+    assert r"& $\infty$ &" in to_latex(table)
+    assert ",-2.0,inf," in to_csv(table)
+
+
+def test_headings_of_the_forest_never_lie_over_each_other(tmp_path):
+    rows = [difference("second", "liver", (-30.0, -40.0, -20.0), baseline="cross_entropy")]  # zero is the right end
+    svg = forest(found(tmp_path, rows))
+    heights = {
+        said: float(re.findall(rf'y="([\d.]+)"[^>]*>{said}</text>', svg)[0])
+        for said in ("better than cross_entropy →", "points, 95 % interval")
+    }
+    assert heights["better than cross_entropy →"] - heights["points, 95 % interval"] > 12
 
 
 def test_pairs_are_means_over_a_patients_cases_lowest_difference_first(tmp_path):

@@ -23,7 +23,9 @@ from steelyard.report.drawing import (
 from steelyard.report.statistics import Difference, Statistics
 
 WIDTH, LEFT, RIGHT = 900.0, 200.0, 590.0  # of the picture, and where its plot begins and ends
-ROW, HEADING, TOP, BOTTOM = 21.0, 27.0, 40.0, 44.0
+ROW, HEADING, TOP, BOTTOM = 21.0, 27.0, 46.0, 44.0
+COLUMN_NAMES, SIDES = 14.0, 34.0  # lines of their own above the plot: what stands where, and which side is better
+LONGEST_BASELINE = 18  # letters: what stands left of zero fits even where zero is the left end of the axis
 VERDICTS = {  # shape, colour, filled
     "better": ("up", BLUE, True),
     "worse": ("down", VERMILION, True),
@@ -61,12 +63,13 @@ def forest(found: Statistics) -> str:
 
 
 def _headings(found: Statistics, zero: float, bottom: float) -> list[str]:
+    baseline = shortened(found.baseline, LONGEST_BASELINE)
     lower, higher = ("better", "worse") if found.measure.lower_is_better else ("worse", "better")
     return [
-        words(zero - 8, 14, f"← {lower} than {found.baseline}", anchor="end", size=11.5, colour=SOFT),
-        words(zero + 8, 14, f"{higher} than {found.baseline} →", size=11.5, colour=SOFT),
-        words(RIGHT + 18, 14, f"{found.measure.unit}, 95 % interval", size=11.5, colour=SOFT),
-        words(WIDTH - 110, 14, "verdict", size=11.5, colour=SOFT),
+        words(zero - 8, SIDES, f"← {lower} than {baseline}", anchor="end", size=11.5, colour=SOFT),
+        words(zero + 8, SIDES, f"{higher} than {baseline} →", size=11.5, colour=SOFT),
+        words(RIGHT + 18, COLUMN_NAMES, f"{found.measure.unit}, 95 % interval", size=11.5, colour=SOFT),
+        words(WIDTH - 110, COLUMN_NAMES, "verdict", size=11.5, colour=SOFT),
         words(
             (LEFT + RIGHT) / 2, bottom + 34, f"mean difference in {found.measure.title} ({found.measure.unit})",
             anchor="middle", size=11.5, colour=SOFT,
@@ -78,9 +81,10 @@ def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
     shape, colour, filled = VERDICTS[d.verdict] if d.verdict else ("diamond", GREY, False)
     parts = [words(LEFT - 14, y + 4, shortened(d.loss, 27), anchor="end")]
     if d.low is not None and d.high is not None:
-        ends = [(x(d.low), y), (x(d.high), y)]
-        parts.append(stroke(ends, colour=colour, width=2.2))
-        parts += [stroke([(at, y - 4), (at, y + 4)], colour=colour, width=1.6) for at, _ in ends]
+        parts.append(stroke([(x(d.low), y), (x(d.high), y)], colour=colour, width=2.2))
+        for end, outwards in ((d.low, -1), (d.high, 1)):
+            back = 0 if isfinite(end) else 6 * outwards  # an arrow head where the interval has no end
+            parts.append(stroke(_end(x(end), y, back), colour=colour, width=1.6))
     if d.difference is not None:
         parts.append(mark(shape, x(d.difference), y, colour=colour, filled=filled, title=f"{d.loss}: {d.interval}"))
     parts.append(words(RIGHT + 18, y + 4, d.interval))
@@ -88,6 +92,11 @@ def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
         decided = d.verdict in ("better", "worse")
         parts.append(words(WIDTH - 110, y + 4, d.verdict, bold=decided, colour=colour))
     return parts
+
+
+def _end(x: float, y: float, back: float) -> list[tuple[float, float]]:
+    """A cap across the line at its end, or with `back`, how far an arrow head reaches back from its tip."""
+    return [(x - back, y - 4), (x, y), (x - back, y + 4)] if back else [(x, y - 4), (x, y + 4)]
 
 
 def _signed(value: float) -> str:

@@ -25,10 +25,12 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """The rounded value with a true minus sign, the word, or a dash."""
+        """The rounded value with a true minus sign, ∞ for one without bound, the word, or a dash."""
         if self.word:
             return self.word
-        return DASH if self.value is None else f"{self.value:.{self.decimals}f}".replace("-", "−")
+        if self.value is None:
+            return DASH
+        return f"{self.value:.{self.decimals}f}".replace("-", "−").replace("inf", "∞")
 
     @property
     def remark(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from math import isfinite
 
 from steelyard.report.table import Cell, Row, Table
 
@@ -29,6 +30,7 @@ LATEX = str.maketrans(
         "β": r"$\beta$",
         "≤": r"$\leq$",
         "×": r"$\times$",
+        "∞": r"$\infty$",
     }
 )
 MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " "})
@@ -98,7 +100,8 @@ WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 def _unrounded(cell: Cell) -> str:
     if cell.value is None:
         return cell.word
-    return str(round(cell.value)) if cell.decimals == 0 else repr(float(cell.value))
+    whole = cell.decimals == 0 and isfinite(cell.value)
+    return str(round(cell.value)) if whole else repr(float(cell.value))  # inf: what programs that read CSV know
 
 
 def _markdown(cell: Cell) -> str:
