@@ -73,12 +73,12 @@ def run(
         Only list the runs and their state.
     """
     from steelyard.study.plan import plan_file
+    from steelyard.study.run import check_options
 
+    check_options(engine, workers=workers, address=address, gpu_share=gpu_share, slurm=slurm)
     plan = plan_file(study)
     if dry_run:
-        from steelyard.study.status import render_plan
-
-        _console().print(render_plan(plan))
+        _show_plan(plan)
         return
     _run(plan, engine=engine, workers=workers, address=address, gpu_share=gpu_share, slurm=slurm)
 
@@ -156,9 +156,7 @@ def paper(folder: Path = Path("studies/paper"), *, dry_run: Annotated[bool, Para
     for title, plan in plans.items():
         _console().print(f"{title}: {plan.spec.study.name}", highlight=False)
         if dry_run:
-            from steelyard.study.status import render_plan
-
-            _console().print(render_plan(plan))
+            _show_plan(plan)
             continue
         try:
             _run(plan)
@@ -316,12 +314,23 @@ def check_data(path: Path, *, json: Path | None = None) -> None:
     findings.raise_errors()
 
 
+def _show_plan(plan: Any) -> None:
+    from steelyard.study.status import render_plan
+
+    _say_warnings(plan)
+    _console().print(render_plan(plan))
+
+
+def _say_warnings(plan: Any) -> None:
+    for warning in plan.warnings:
+        _console().print(f"note: {warning}", highlight=False, soft_wrap=True)
+
+
 def _run(plan: Any, **engine: Any) -> None:
     from steelyard.study.run import run_study
 
     console = _console()
-    for warning in plan.warnings:
-        console.print(f"note: {warning}", highlight=False, soft_wrap=True)
+    _say_warnings(plan)
     try:
         run_study(plan, console=console, **engine)
     except RunsFailed:

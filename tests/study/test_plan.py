@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +208,42 @@ def test_renamed_organs_change_the_name(tmp_path: Path) -> None:
         (tmp_path / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
         found.append(names(tmp_path, data={"dataset": "nnunet", "sequences": ["CT"]}))
     assert not set(found[0]) & set(found[1])
+
+
+def test_a_study_begun_in_one_precision_is_not_begun_again_in_another(patients: Path, tmp_path: Path) -> None:
+    begun = make_plan(tiny_spec(patients, tmp_path, train={"precision": "auto"}))
+    write_plan(replace(begun, precision="bf16"))
+    before = (begun.folder / "study.json").read_bytes()
+    with pytest.raises(BadSpec, match=r'was begun in bf16, and \[train\] precision "auto" is fp32 on this machine'):
+        write_plan(replace(begun, precision="fp32"))
+    assert (begun.folder / "study.json").read_bytes() == before
+    write_plan(make_plan(tiny_spec(patients, tmp_path, train={"precision": "fp32"})))  # said, not guessed
+
+
+def test_an_edited_network_of_ones_own_is_another_run(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own_network.py"
+    code = "from tiny_network import TinyNetwork\n\ndef build(channels, classes):\n"
+    code += "    return TinyNetwork(channels, classes, width={})\n"
+    found = []
+    for width in (4, 9):
+        file.write_text(code.format(width))
+        sys.modules.pop("own_network", None)
+        importlib.invalidate_caches()
+        found.append(names(patients, grid={"network": ["own_network:build"]}))
+    assert not set(found[0]) & set(found[1])
+
+
+def test_two_parts_that_tables_could_not_tell_apart_are_refused(patients: Path, tmp_path: Path) -> None:
+    from torch import save
+
+    from steelyard.networks.resnet18 import ResNet18
+
+    networks = [{"name": "unet_resnet18", "weights": str(tmp_path / place / "w.pth")} for place in "ab"]
+    for network in networks:
+        Path(network["weights"]).parent.mkdir()
+        save(ResNet18(3).state_dict(), network["weights"])
+    with pytest.raises(BadSpec, match=r"tables would call two different ones unet_resnet18\(weights=w.pth\)"):
+        make_plan(tiny_spec(patients, Path("o"), grid={"network": networks}))

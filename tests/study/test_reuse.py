@@ -57,6 +57,20 @@ def test_a_shared_run_is_taken_over_whole_and_the_others_are_trained(patients: P
     assert "diceBK" not in said.split("taken from")[0]
 
 
+@pytest.mark.parametrize("key", ["commit", "version"])
+def test_a_run_of_other_code_is_not_taken(patients: Path, tmp_path: Path, key: str) -> None:
+    first, _ = carry_out(patients, tmp_path, "first", ["iou11"])
+    file = run_of(first, "iou11").manifest
+    record = json.loads(file.read_text())
+    if key == "commit":
+        record["manifest"]["commit"] = "0123456789ab"
+    else:
+        record["manifest"]["versions"]["steelyard"] = "0.0.9"
+    file.write_text(json.dumps(record))
+    _, said = carry_out(patients, tmp_path, "second", ["iou11"])
+    assert "taken from" not in said
+
+
 def test_a_run_that_differs_in_one_setting_is_trained_anew(patients: Path, tmp_path: Path) -> None:
     carry_out(patients, tmp_path, "first", ["iou11"])
     _, said = carry_out(patients, tmp_path, "second", ["iou11"], train={"l2": 0.01})

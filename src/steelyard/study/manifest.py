@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -43,11 +44,15 @@ def manifest(plan: Plan, run: Run, *, device: torch.device, parameters: int, sli
 
 
 def commit() -> str:
-    """The commit of the source that runs, with `+changes` where it is edited; `unknown` outside a checkout."""
+    """The commit of the source that runs, with a hash of its edits where it has any; `unknown` outside a checkout."""
     source = Path(__file__).parent
     try:
         head = _git(source, "rev-parse", "HEAD")
-        return head[:12] + ("+changes" if _git(source, "status", "--porcelain", "--", str(source.parent)) else "")
+        edits = _git(source, "status", "--porcelain", "--", str(source.parent))
+        if not edits:
+            return head[:12]
+        edits += _git(source, "diff", "HEAD", "--", str(source.parent))
+        return f"{head[:12]}+changes-{hashlib.sha256(edits.encode()).hexdigest()[:8]}"
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

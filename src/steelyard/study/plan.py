@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
 from steelyard.precision import Precision
-from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json, write_json
 from steelyard.study.declaration import declaration
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
 from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
@@ -112,7 +114,7 @@ def make_plan(spec: StudySpec) -> Plan:
             size=spec.preprocess.size,
         )
     ]
-    errors += _compare_errors(spec, dataset.label_set)
+    errors += _title_errors(spec) + _compare_errors(spec, dataset.label_set)
     if errors:
         raise BadSpec(*errors)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
@@ -129,7 +131,12 @@ def make_plan(spec: StudySpec) -> Plan:
 
 
 def write_plan(plan: Plan) -> None:
-    """`study.json`: the resolved study, its label set and its runs, for every later reader."""
+    """`study.json`: the resolved study, its label set and its runs, for every later reader.
+
+    Raises:
+        BadSpec: the study was begun on hardware for which `precision = "auto"` means something else.
+    """
+    _check_precision(plan)
     # done here, or in a study beside this one from which they will be taken
     done = sum(any(plan.folder.parent.glob(f"*/{run.name}/DONE")) for run in plan.runs)
     write_json(
@@ -138,12 +145,26 @@ def write_plan(plan: Plan) -> None:
             "schema": SCHEMA_VERSION,
             "name": plan.spec.study.name,
             "spec": public_spec(plan.spec),
+            "precision": plan.precision,
             "declaration": declaration(plan.folder, plan.spec.compare, done=done, runs=len(plan.runs)),
             "label_set": _label_set_json(plan.dataset.label_set),
             "runs": [describe(run) | {"organ": run.organ} for run in plan.runs],
             "warnings": list(plan.warnings),
         },
     )
+
+
+def _check_precision(plan: Plan) -> None:
+    """A machine without bf16 must not begin a second set of runs beside the first."""
+    file = plan.folder / "study.json"
+    begun = read_json(file) if file.is_file() else {}
+    before = begun.get("precision", plan.precision)
+    now, then = public_spec(plan.spec), begun.get("spec", {})
+    if before != plan.precision and now["train"] == then.get("train") and now["grid"] == then.get("grid"):
+        raise BadSpec(
+            f'{plan.folder} was begun in {before}, and [train] precision "auto" is {plan.precision} on this machine. '
+            f'Write precision = "{before}" to go on with it here, or give the study another name.'
+        )
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -161,6 +182,16 @@ def describe(run: Run) -> dict[str, Any]:
 def public_spec(spec: StudySpec) -> dict[str, Any]:
     """The resolved study file, as JSON; the data's root as it was written, with variables unexpanded."""
     return spec.model_dump(mode="json")
+
+
+def _title_errors(spec: StudySpec) -> list[str]:
+    """Tables know networks and losses by their titles, in which files have no folder."""
+    return [
+        f"[grid] {kind}: tables would call two different ones {first.title}. Give their files different names."
+        for kind, parts in (("network", spec.grid.network), ("loss", spec.grid.loss))
+        for first, second in itertools.combinations(parts, 2)
+        if first.title == second.title and first != second
+    ]
 
 
 def _compare_errors(spec: StudySpec, label_set: LabelSet) -> list[str]:
@@ -210,7 +241,11 @@ def _named_run(
         "labels": [(organ.name, organ.source_value) for organ in label_set.organs],
         "preprocess": spec.preprocess.model_dump(),
         "schedule": spec.train.model_dump(exclude=never) | {"precision": precision},
-        "network": [run.network.model_dump(), _content_of(run.network.options.get("weights"))],
+        "network": [
+            run.network.model_dump(),
+            _content_of(run.network.options.get("weights")),
+            *_source_of(run.network),
+        ],
         "loss": run.loss.model_dump(),
         "seed": run.seed,
     }
@@ -225,6 +260,14 @@ def _content_of(weights: object) -> str | None:
     """The hash of a file of starting weights; a name such as `imagenet` stands for itself."""
     file = Path(str(weights)).expanduser()
     return hashlib.sha256(file.read_bytes()).hexdigest() if weights is not None and file.is_file() else None
+
+
+def _source_of(network: Part) -> list[str]:
+    """The hash of the file that holds a network of the user's own; nothing for one of ours."""
+    if ":" not in network.name:
+        return []
+    file = inspect.getsourcefile(sys.modules[network.name.partition(":")[0]])
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest()] if file is not None else []
 
 
 def _warnings(spec: StudySpec, folds: list[Fold] | tuple[Fold, ...]) -> list[str]:

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
 
 from steelyard.runstore import RunFolder, read_json, write_json, write_parquet
+from steelyard.study.manifest import commit
 from steelyard.study.plan import Plan
 
 REWRITTEN = {"run.json", "scores.parquet"}  # they name the study
-LEFT_BEHIND = {"lock", "DONE", "FAILED", "checkpoint.pt"}
+LEFT_BEHIND = {"lock", "DONE", "FAILED", "checkpoint.pt", "progress.json"}
 
 
 def take_from_other_studies(plan: Plan, *, console: Console) -> None:
     """Fill folders of undone runs from finished runs of the same name in studies under the same `out`.
 
-    A run's name holds a hash of all that can change its result, so equal names mean equal runs. Files are linked
-    where the file system can, and `run.json` says which study they were made in.
+    A run's name holds a hash of all that the study file and the data say about it; the code must be the same, too:
+    runs of another version or commit are left alone. Files are linked where the file system can, and `run.json` says
+    which study they were made in.
     """
+    code = _code({"commit": commit(), "versions": {"steelyard": version("steelyard")}})
     for run in plan.runs:
         folder = plan.run_folder(run)
         if folder.is_done:
             continue
-        for done in sorted(plan.folder.parent.glob(f"*/{run.name}/DONE")):
+        found = sorted(plan.folder.parent.glob(f"*/{run.name}/DONE"))
+        for done in [done for done in found if _code(read_json(done.with_name("run.json"))["manifest"]) == code][:1]:
             with folder.locked() as mine:
                 if mine and not folder.is_done:
                     _take(RunFolder(done.parent), folder, study=plan.spec.study.name)
                     console.print(f"{run.name}: taken from the study {done.parent.parent.name}", highlight=False)
-            break
 
 
 def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
@@ -45,6 +50,10 @@ def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
     record = read_json(source.manifest)
     write_json(target.manifest, record | {"study": study, "taken_from": record.get("taken_from", record["study"])})
     target.mark_done()
+
+
+def _code(manifest: dict[str, Any]) -> tuple[object, object]:
+    return manifest.get("commit"), manifest.get("versions", {}).get("steelyard")
 
 
 def _link(source: Path, target: Path) -> None:

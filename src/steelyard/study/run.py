@@ -65,6 +65,26 @@ def run_study(
     return plan.folder
 
 
+def check_options(
+    engine: Engine,
+    *,
+    workers: int | None,
+    address: str | None,
+    gpu_share: float | None,
+    slurm: Mapping[str, Any] | None,
+) -> None:
+    """Refuses an option of another engine, which would otherwise be ignored.
+
+    Raises:
+        BadSpec: such an option was given.
+    """
+    given = {"--workers": workers, "--address": address, "--gpu-share": gpu_share, "--slurm": slurm or None}
+    own = {"local": {"--workers"}, "ray": {"--address", "--gpu-share"}, "slurm": {"--slurm"}}[engine]
+    for option, value in given.items():
+        if value is not None and option not in own:
+            raise BadSpec(f"{option} is not for the {engine} engine, which has {', '.join(sorted(own))}. Leave it out.")
+
+
 def _engine(
     engine: Engine,
     *,
@@ -73,12 +93,8 @@ def _engine(
     gpu_share: float | None,
     slurm: Mapping[str, Any] | None,
 ) -> Callable[[Plan, Failures, Console, Stop], None]:
-    """The engine with its options; an option of another engine is refused rather than ignored."""
-    given = {"--workers": workers, "--address": address, "--gpu-share": gpu_share, "--slurm": slurm or None}
-    own = {"local": {"--workers"}, "ray": {"--address", "--gpu-share"}, "slurm": {"--slurm"}}[engine]
-    for option, value in given.items():
-        if value is not None and option not in own:
-            raise BadSpec(f"{option} is not for the {engine} engine, which has {', '.join(sorted(own))}. Leave it out.")
+    """The engine with its options."""
+    check_options(engine, workers=workers, address=address, gpu_share=gpu_share, slurm=slurm)
 
     def locally(plan: Plan, failures: Failures, console: Console, stop: Stop) -> None:
         count = usual_workers(plan) if workers is None else workers
