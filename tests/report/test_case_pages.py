@@ -119,6 +119,14 @@ def test_each_patient_beside_the_baseline_ends_the_section(tmp_path):
     assert [[cell.number for cell in row.cells] for row in paired.sections[0].rows] == [["0.400", "0.900", "50.0"]]
 
 
+def test_a_loss_that_the_statistics_left_out_is_set_beside_no_baseline(tmp_path):
+    second = WrittenRun("second", {case: {"liver": 0.9, "left_kidney": 0.3} for case in CASES})
+    write_study(tmp_path, [second, RUN])
+    write_differences(tmp_path, [difference("second", "liver", (50.0, 40.0, 60.0))])
+    found = sections(tmp_path)
+    assert [name for name, section in found.items() if section.paired] == ["liver"]  # no row on the kidney or the mean
+
+
 def test_names_that_look_alike_in_an_address_get_pages_of_their_own(tmp_path):
     runs = [WrittenRun(loss, CASES) for loss in ("a/b", "a:b", "a b")]
     study = read_study(write_study(tmp_path, runs))

@@ -41,8 +41,8 @@ def pairs(found: Statistics, loss: str, organ: str | None) -> tuple[Pair, ...]:
 
 
 def paired_table(found: Statistics, loss: str, organ: str | None) -> Table | None:
-    """The pairs as a table, lowest difference first; None for the baseline itself and where nothing is paired."""
-    if loss == found.baseline:
+    """The pairs as a table, lowest difference first; None where the statistics hold no such comparison."""
+    if loss not in {d.loss for d in found.of_organ(organ)}:
         return None
     rows = tuple(
         Row(
