@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,7 +21,8 @@ from rich.console import Console
 
 from engine_processes import wait_until
 from steelyard.checkpoint import load_state
-from steelyard.errors import BadSpec, Interrupted, RunsFailed
+from steelyard.errors import BadData, BadSpec, Interrupted, RunsFailed
+from steelyard.study.engines import on_slurm
 from steelyard.study.heartbeat import read_beat
 from steelyard.study.plan import Plan, make_plan
 from steelyard.study.run import run_study
@@ -188,6 +190,35 @@ def test_stopping_leaves_the_jobs_and_the_same_command_finds_them_again(plan: Pl
     (slurm / "state.txt").write_text("CANCELLED by 0")  # by somebody, while no command was waiting
     run_on_slurm(plan, parameters={}, failures={}, console=quiet(), stop=lambda: False)
     assert len(calls(slurm, "sbatch")) == 1 + (1 + 2 * 2)  # as if for the first time
+
+
+def no_answer(*_: object) -> None:
+    """A file server that does not answer for a moment."""
+    raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def test_a_summary_that_cannot_be_read_stops_nothing(plan: Plan, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_slurm, "study_status", no_answer)
+    monkeypatch.setattr(on_slurm, "SECONDS_BETWEEN_SUMMARIES", 0.0)
+    with pytest.raises(RunsFailed, match="2 of 2 runs failed"):  # the jobs die three times each, as ever
+        run_study(plan, console=quiet(), engine="slurm")
+    assert not calls(slurm, "scancel")
+
+
+def test_an_error_of_a_job_cancels_the_others_and_one_of_the_watching_does_not(
+    plan: Plan, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slurm / "state.txt").write_text("RUNNING")
+    with monkeypatch.context() as watching:
+        watching.setattr(on_slurm._Queue, "ended", no_answer)
+        with pytest.raises(OSError, match="Stale file handle"):
+            run_study(plan, console=quiet(), engine="slurm")
+        assert not calls(slurm, "scancel")
+    monkeypatch.setattr(on_slurm._Queue, "ended", lambda self, runs: runs[:1])
+    monkeypatch.setattr(on_slurm._Queue, "end_of", lambda self, run: BadData("patient 3: no masks. Extract it again."))
+    with pytest.raises(BadData, match="patient 3"):
+        run_study(plan, console=quiet(), engine="slurm")
+    assert len(calls(slurm, "scancel")) == 2  # the stand-in of the first job's end leaves it in the queue
 
 
 class StopAfter:

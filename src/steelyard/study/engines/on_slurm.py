@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from steelyard.errors import BadSpec, Interrupted, SteelyardError, unknown_name
+from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError, unknown_name
 from steelyard.runstore import read_json, write_json
 from steelyard.study.cases import Stop, prepare_cases
 from steelyard.study.engines.local import usual_workers
@@ -49,7 +50,8 @@ def run_on_slurm(
 
     Raises:
         BadSpec: submitit or SLURM is not here, or a parameter is not known or refused.
-        Interrupted, BadData, OSError: what stops the whole study; errors cancel the jobs, a signal leaves them.
+        Interrupted, BadData, OSError: what stops the whole study; an error of a job cancels the others, a signal or an
+            error of the watching leaves them.
     """
     queue = _Queue(plan, parameters, failures)
     say_what_is_done(plan, console)
@@ -60,17 +62,20 @@ def run_on_slurm(
     jobs = "jobs on this machine" if queue.is_local else f"SLURM jobs: {queue.ids}"
     console.print(f"{jobs}; their output is in {queue.folder}", highlight=False, soft_wrap=True)
     try:
-        _wait_for_all(queue, plan, failures, console, stop)
-    except Interrupted:
+        end = _wait_for_all(queue, plan, failures, console, stop)
+    except BaseException:  # of the watching: jobs of SLURM go on without it
         if queue.is_local:
             queue.cancel()
         raise
-    except Exception:
+    if end is not None:
         queue.cancel()
-        raise
+        raise end
 
 
-def _wait_for_all(queue: _Queue, plan: Plan, failures: Failures, console: Console, stop: Stop) -> None:
+def _wait_for_all(
+    queue: _Queue, plan: Plan, failures: Failures, console: Console, stop: Stop
+) -> SteelyardError | OSError | None:
+    """Returns the error that a job came back with, which stops the study; None when every run is settled."""
     deaths: Counter[str] = Counter()
     said, said_at = "", time.monotonic()
     while left := unsettled(plan, failures):
@@ -83,8 +88,8 @@ def _wait_for_all(queue: _Queue, plan: Plan, failures: Failures, console: Consol
             )
         for run in queue.ended(left):
             end = queue.end_of(run)
-            if isinstance(end, Exception):
-                raise end
+            if not isinstance(end, str):
+                return end
             if run not in unsettled(plan, failures):  # it was settled between the two looks
                 continue
             console.print(f"{title_of(plan, run)}: its job {end}", highlight=False, soft_wrap=True)
@@ -93,12 +98,14 @@ def _wait_for_all(queue: _Queue, plan: Plan, failures: Failures, console: Consol
                 give_up(plan, run, f"its job died {deaths[run.name]} times; the last one {end}")
             if run in unsettled(plan, failures):
                 queue.add([run])
-        if time.monotonic() - said_at > SECONDS_BETWEEN_SUMMARIES and said != (
-            now := summary(study_status(plan.folder))
-        ):
-            said, said_at = now, time.monotonic()
-            console.print(said, highlight=False, soft_wrap=True)
+        if time.monotonic() - said_at > SECONDS_BETWEEN_SUMMARIES:
+            said_at = time.monotonic()
+            with suppress(OSError, ValueError, BadData):  # a file server that stutters is no reason to stop
+                if said != (now := summary(study_status(plan.folder))):
+                    said = now
+                    console.print(said, highlight=False, soft_wrap=True)
         queue.look_again()
+    return None
 
 
 class _Queue:
@@ -132,14 +139,14 @@ class _Queue:
         """Those of the runs whose job is over."""
         return [run for run in runs if run.name in self._jobs and self._jobs[run.name].done()]
 
-    def end_of(self, run: Run) -> Exception | str:
+    def end_of(self, run: Run) -> SteelyardError | OSError | str:
         """How the run's job ended, which leaves the queue: the error that stops the study, or the end of a sentence."""
         job = self._jobs.pop(run.name)
         log = job.paths.stdout
         if not job.paths.result_pickle.exists():
             return f"died (see {log})" if self.is_local else f"ended as {job.state} (see {log})"
         try:
-            error = job.result()
+            error: SteelyardError | OSError | None = job.result()
         except self._submitit.core.utils.UncompletedJobError as failure:
             return f"failed: {_last_line_of_trace(str(failure))} (see {log})"
         return error if error is not None else f"ended without settling the run (see {log})"
@@ -199,7 +206,7 @@ class Job:
         self._failures = failures
         self._threads = threads
 
-    def __call__(self) -> Exception | None:
+    def __call__(self) -> SteelyardError | OSError | None:
         """Settles its run; an error that stops the whole study comes back as a value."""
         torch.set_num_threads(self._threads)
         console = Console(markup=False, emoji=False, force_terminal=False, soft_wrap=True)
