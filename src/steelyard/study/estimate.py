@@ -15,6 +15,7 @@ from steelyard.batches.order import Batches
 from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
 from steelyard.errors import BadSpec
+from steelyard.study.engines.local import usual_workers
 from steelyard.study.objects import (
     augmentation_of,
     channel_count,
@@ -36,9 +37,17 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """Per run: seconds of training. For the study: bytes of memory while training, bytes on disk at the end."""
+    """What a study costs.
+
+    Attributes:
+        seconds: of training, per run, with all of the machine to itself.
+        workers: how many runs train at once when nothing else is asked for; they share a CPU's cores.
+        memory_bytes: while all of them train.
+        disk_bytes: at the end.
+    """
 
     seconds: dict[str, float]
+    workers: int
     memory_bytes: int
     disk_bytes: int
 
@@ -67,12 +76,16 @@ def estimate(plan: Plan) -> Estimate:
     # Processes of one network share out the cores of a CPU, but each GPU adds its own speed; all hold all slices.
     devices = plan.spec.train.devices
     faster = devices if device_of(plan.spec.train).type == "cuda" else 1
+    workers = usual_workers(plan)
     return Estimate(
         seconds={
             run.name: per_slice[run.network.title] * training[run.name] * plan.spec.train.epochs / faster
             for run in plan.runs
         },
-        memory_bytes=devices * (memory + sum(slices.values()) * pixel_bytes * 2),  # the cache's copy, the device's
+        workers=workers,
+        memory_bytes=workers
+        * devices
+        * (memory + sum(slices.values()) * pixel_bytes * 2),  # the cache's copy, the device's
         disk_bytes=sum(slices.values()) * pixel_bytes
         + sum(parameters[run.network.title] * FLOAT_BYTES + len(run.fold.test) * PREDICTION_BYTES for run in plan.runs)
         + 3 * FLOAT_BYTES * max(parameters.values()),  # the checkpoint of the run under way
@@ -95,8 +108,9 @@ def render(plan: Plan, cost: Estimate) -> Group:
             "done" if done else duration(cost.seconds[run.name]),
         )
     left = sum(cost.seconds[run.name] for run in plan.runs if not plan.run_folder(run).is_done)
+    workers = f"{cost.workers} workers at once, " if cost.workers > 1 else ""
     totals = (
-        f"{len(plan.runs)} runs, about {duration(left)} to go, {cost.memory_bytes / 2**30:.1f} GiB of memory, "
+        f"{len(plan.runs)} runs, about {duration(left)} to go, {workers}{cost.memory_bytes / 2**30:.1f} GiB of memory, "
         f"{cost.disk_bytes / 2**30:.2f} GiB on disk in {plan.folder}; {plan.precision} on "
         f"{device_of(plan.spec.train)}, {torch.get_num_threads()} threads"
     )
