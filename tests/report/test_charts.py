@@ -31,6 +31,14 @@ def test_each_patient_is_a_dot_at_its_iou(tmp_path):
     assert "first: 2 patients from 0.250 to 0.750" in liver.svg
 
 
+def test_the_dots_of_a_loss_that_lacks_runs_are_open_under_a_dagger(tmp_path):
+    never = WrittenRun("half", fold=1, state="unfinished")
+    liver, _ = patient_charts(only(tmp_path, WrittenRun("whole", CASES), WrittenRun("half", CASES), never))
+    dots = re.findall(r'<path aria-label="p1 · (\w+ ?†?) · [^"]*"[^>]*?fill="(#\w+)"', liver.svg)
+    assert sorted(dots) == [("half †", "#ffffff"), ("whole", "#d55e00")]  # the liver's own colour
+    assert len(re.findall(r"<text[^>]*>half †", liver.svg)) == 1
+
+
 def test_a_long_training_is_drawn_with_few_points_and_its_last_epoch(tmp_path):
     run = WrittenRun("first", CASES)
     comparison = only(tmp_path, run)

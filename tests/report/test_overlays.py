@@ -107,6 +107,17 @@ def test_the_same_slice_is_shown_under_the_other_losses(tmp_path):
     assert [tuple(int(n) for n in at) for at in np.argwhere(pixels(other).any(-1))] == [(2, 5)]
 
 
+def test_a_dagger_follows_a_loss_that_lacks_runs(tmp_path):
+    runs = [run_with("first", {"p1_a": 0.5}), run_with("second", {"p1_a": 0.4})]
+    study = read_study(write_study(tmp_path, [*runs, WrittenRun("second", fold=1, state="unfinished")]))
+    write_images(tmp_path, "p1_a", block(slice(0, 1), slice(0, 1)))
+    for run in runs:
+        write_prediction(tmp_path, run, "p1_a", block(slice(0, 1), slice(0, 1)))
+    whole, half = (draw(study, pick_cases(study, condition, LIVER)[0]) for condition in study.conditions)
+    assert (whole.panels[1].caption, half.panels[1].caption) == ("segmentation, first", "segmentation, second †")
+    assert [panel.caption for panel in whole.others] == ["second †"]
+
+
 def test_a_deleted_prediction_leaves_words_instead_of_a_picture(tmp_path):
     study = read_study(write_study(tmp_path, [run_with("first", {"p1_a": 0.5})]))
     write_images(tmp_path, "p1_a", block(slice(0, 1), slice(0, 1)))

@@ -11,6 +11,7 @@ from steelyard.report.drawing import ticks
 from steelyard.report.label_places import around, free_place
 from steelyard.report.plane import planes
 from steelyard.report.read import read_study
+from steelyard.report.write import write_report
 from steelyard.scores import Score
 
 
@@ -70,6 +71,19 @@ def test_patients_outside_of_the_plane_are_counted_not_squeezed_in(tmp_path):
 
 def test_a_loss_without_precision_has_no_place(tmp_path):
     assert planes(compared(tmp_path, run_at("lost", 0.0, None))) == ()
+
+
+def test_a_loss_that_lacks_runs_is_drawn_open_under_a_dagger(tmp_path):
+    lost = run_at("half", 0.9, 0.75)
+    never = WrittenRun("half", fold=1, state="unfinished")
+    comparison = compared(tmp_path, run_at("whole", 0.6, 0.95), lost, never)
+    (plane,) = planes(comparison)
+    fills = re.findall(r'fill="(#\w+)"[^>]*><title>([^:]+): sens', plane.svg)
+    assert [(fill == "#ffffff", name) for fill, name in fills] == [(False, "whole"), (True, "half †")]
+    assert ">half †</text>" in plane.svg
+    assert comparison.shortfalls.endswith("their patients with them: half (1 of 2 runs finished).")
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert page.count(comparison.shortfalls) == 3  # below the planes, the patients and the pictures
 
 
 def test_equal_losses_get_labels_side_by_side(tmp_path):

@@ -56,14 +56,23 @@ def loss_styles(study: Study) -> tuple[Style, ...]:
 
 
 def patient_charts(comparison: Comparison) -> tuple[Chart, ...]:
-    """One chart per organ: each patient's IoU as a dot, a row per loss; the mean is a bar, the lowest is named."""
-    study = comparison.study
+    """One chart per organ: each patient's IoU as a dot, a row per loss; the mean is a bar, the lowest is named.
+
+    The dots of a loss that lacks planned runs are open, and a † follows its name.
+    """
     found = of_patients(comparison.scores.filter(IOU)).drop_nulls("value")
+    marked = pl.DataFrame(
+        [(c.loss, c.marked_loss, not c.shortfall) for c in comparison.conditions],
+        schema={"loss": pl.String, "marked": pl.String, "whole": pl.Boolean},
+        orient="row",
+    )
+    found = found.join(marked, on="loss", maintain_order="left").with_columns(loss="marked")
     charts = []
-    for organ in study.label_set.organs:
-        rows = found.filter(pl.col("organ") == organ.name).select("patient_id", "loss", "value")
+    for organ in comparison.study.label_set.organs:
+        rows = found.filter(pl.col("organ") == organ.name).select("patient_id", "loss", "whole", "value")
         if len(rows):
-            charts.append(Chart(organ.title, _dots(study, organ, rows)))
+            losses = [loss for loss in marked["marked"] if loss in set(rows["loss"])]
+            charts.append(Chart(organ.title, _dots(organ, rows, losses)))
     return tuple(charts)
 
 
@@ -90,8 +99,7 @@ def iou_charts(comparison: Comparison) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def _dots(study: Study, organ: Organ, rows: pl.DataFrame) -> str:
-    losses = [style.label for style in loss_styles(study) if style.label in set(rows["loss"])]
+def _dots(organ: Organ, rows: pl.DataFrame, losses: list[str]) -> str:
     said = pl.format("{} · {} · IoU {}", "patient_id", "loss", pl.col("value").round(3).cast(pl.String))
     rows = rows.with_columns(said.alias("said"))
     lowest = rows.sort("value", "patient_id").group_by("loss", maintain_order=True).first()
@@ -108,7 +116,12 @@ def _dots(study: Study, organ: Organ, rows: pl.DataFrame) -> str:
         axis=alt.Axis(grid=True, labelFontSize=12, labelLimit=150, labelExpr="split(datum.label, ', ')"),
     )
     base = alt.Chart(rows).encode(x=x, y=y)
-    dots = base.mark_circle(size=75, color=hex_colour(organ.colour), opacity=0.75, stroke=INK, strokeWidth=0.8)
+    colour = hex_colour(organ.colour)
+    dots = (
+        base.mark_circle(size=75, opacity=0.75, strokeWidth=0.8)
+        .encode(fill=alt.condition("datum.whole", alt.value(colour), alt.value("#ffffff")))
+        .encode(stroke=alt.condition("datum.whole", alt.value(INK), alt.value(colour)))
+    )
     means = (
         alt.Chart(rows.group_by("loss", maintain_order=True).agg(pl.col("value").mean()))
         .mark_tick(color=INK, thickness=2.5, size=17, opacity=1)

@@ -54,6 +54,14 @@ class Comparison:
         return tuple(Header(condition.loss, condition.shortfall) for condition in self.conditions)
 
     @property
+    def shortfalls(self) -> str:
+        """For the foot of pictures: what a † stands for; empty where no drawn loss lacks a run."""
+        lost = [f"{c.loss} ({c.shortfall})" for c in self.conditions if c.done and c.shortfall]
+        if not lost:
+            return ""
+        return f"† and open marks: planned runs are missing, and their patients with them: {', '.join(lost)}."
+
+    @property
     def title(self) -> str:
         """The network's name, with the task where the study has several."""
         several = len({task for _, task in self.study.groups}) > 1

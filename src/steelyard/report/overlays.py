@@ -97,7 +97,8 @@ def pick_cases(study: Study, condition: Condition, organ: Organ) -> tuple[Pick, 
 def draw(study: Study, pick: Pick) -> Figure:
     """Reference and segmentation on black, both outlined on the image, and the same slice under the other losses.
 
-    The slice is the one with the largest reference area of the organ; of the prediction where that is empty.
+    The slice is the one with the largest reference area of the organ; of the prediction where that is empty. A †
+    follows the name of a loss that lacks planned runs.
     """
     image = image_file(study, pick.case_id)
     paths = [image, reference_file(study, pick.case_id), pick.run.files.prediction(pick.case_id)]
@@ -109,8 +110,10 @@ def draw(study: Study, pick: Pick) -> Figure:
     reference = reference_labels(study, pick.case_id, pick.run.organ)
     prediction = predicted_labels(study, pick.run, pick.case_id)
     index, basis = _slice(reference == pick.organ.index, prediction == pick.organ.index)
+    own, group = pick.run.loss, (pick.run.network, pick.run.task)
+    marked = {c.loss: c.marked_loss for c in study.conditions if c.group == group}
     others = {
-        run.loss: predicted_labels(study, run, pick.case_id)
+        marked[run.loss]: predicted_labels(study, run, pick.case_id)
         for run in study.done
         if _same_but_loss(run, pick.run) and run.files.prediction(pick.case_id).is_file()
     }
@@ -119,7 +122,7 @@ def draw(study: Study, pick: Pick) -> Figure:
     said = f"{pick.organ.title}, {pick.place} case, {pick.case_id}, slice {index + 1}"
     panels = (
         Panel("reference", view.labels(reference, f"Reference. {said}")),
-        Panel(f"segmentation, {pick.run.loss}", view.labels(prediction, f"Segmentation, {pick.run.loss}. {said}")),
+        Panel(f"segmentation, {marked[own]}", view.labels(prediction, f"Segmentation, {marked[own]}. {said}")),
         Panel(
             "both on the image: reference in colour, segmentation dashed white",
             view.contours(reference, prediction, f"Outlines of reference and segmentation on the image. {said}"),

@@ -43,12 +43,15 @@ class Plane:
 
 
 def planes(comparison: Comparison) -> tuple[Plane, ...]:
-    """One per organ with a loss whose pooled sensitivity and precision are both defined."""
+    """One per organ with a loss whose pooled sensitivity and precision are both defined.
+
+    A loss that lacks planned runs has an open mark and a † after its name.
+    """
     found = []
     for organ in comparison.study.label_set.organs:
         points = _points(comparison, organ)
         if points:
-            found.append(_plane(organ, points, _cloud(comparison, organ)))
+            found.append(_plane(comparison, organ, points))
     return tuple(found)
 
 
@@ -59,7 +62,9 @@ def shares(comparison: Comparison) -> pl.DataFrame:
     )
 
 
-def _plane(organ: Organ, points: dict[str, tuple[float, float]], cloud: list[tuple[str, str, float, float]]) -> Plane:
+def _plane(comparison: Comparison, organ: Organ, points: dict[str, tuple[float, float]]) -> Plane:
+    marked = {condition.loss: condition.marked_loss for condition in comparison.conditions}
+    cloud = _cloud(comparison, organ)
     (low_x, high_x, x_ticks), (low_y, high_y, y_ticks) = (_axis([p[i] for p in points.values()]) for i in (0, 1))
     right, bottom = LEFT + SIZE, TOP + SIZE
 
@@ -91,15 +96,19 @@ def _plane(organ: Organ, points: dict[str, tuple[float, float]], cloud: list[tup
 
     shapes = [shape for shape in SHAPES if shape not in ("cross", "plus")]
     for i, (loss, point) in enumerate(points.items()):
-        colour, told = COLOURS[i % len(COLOURS)], f"{loss}: sensitivity {point[0]:.3f}, precision {point[1]:.3f}"
+        colour, told = (
+            COLOURS[i % len(COLOURS)],
+            f"{marked[loss]}: sensitivity {point[0]:.3f}, precision {point[1]:.3f}",
+        )
         x, y = at(*point)
-        parts.append(mark(shapes[i % len(shapes)], x, y, size=5.5, colour=colour, title=told))
-        box = free_place(x, y, shortened(loss, LONGEST), taken, (LEFT, TOP, right + RIGHT, bottom))
+        is_whole, label = marked[loss] == loss, shortened(loss, LONGEST) + marked[loss].removeprefix(loss)
+        parts.append(mark(shapes[i % len(shapes)], x, y, size=5.5, colour=colour, filled=is_whole, title=told))
+        box = free_place(x, y, label, taken, (LEFT, TOP, right + RIGHT, bottom))
         taken.append(box)
         nearest = (min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3]))
         parts.append(stroke([(x, y), nearest], colour=colour, width=0.8))
-        parts.append(words(box[0] + 2, box[3] - 3, shortened(loss, LONGEST), size=11.5, colour=colour))
-    told = "; ".join(f"{loss}: sensitivity {s:.3f}, precision {p:.3f}" for loss, (s, p) in points.items())
+        parts.append(words(box[0] + 2, box[3] - 3, label, size=11.5, colour=colour))
+    told = "; ".join(f"{marked[loss]}: sensitivity {s:.3f}, precision {p:.3f}" for loss, (s, p) in points.items())
     svg = drawing(
         right + RIGHT, bottom + BOTTOM, parts, alt=f"Sensitivity and precision, pooled, {organ.title}. {told}."
     )

@@ -82,6 +82,11 @@ class Condition:
             return ""
         return f"{len(self.done)} of {self.planned} runs finished" if self.done else "no run finished"
 
+    @property
+    def marked_loss(self) -> str:
+        """The loss's name in a picture: with † where planned runs are missing."""
+        return f"{self.loss} †" if self.shortfall else self.loss
+
 
 @dataclass(frozen=True)
 class Study:

@@ -132,6 +132,8 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
         "planes": plane.planes(comparison),
         "fold_patients": comparison.scores["patient_id"].drop_nulls().n_unique() > MOST_PATIENTS_UNFOLDED,
         "dots": charts.patient_charts(comparison),
+        "shortfalls": comparison.shortfalls,
+        "group": (comparison.network, comparison.task),
         "losses": charts.loss_charts(comparison),
         "ious": charts.iou_charts(comparison),
     }
