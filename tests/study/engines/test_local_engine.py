@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import multiprocessing
 import os
 import random
 import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,8 +29,10 @@ from engine_processes import (
     wait_until,
     write_study,
 )
-from steelyard.errors import RunsFailed
-from steelyard.study.engines.local import gpus_at
+from steelyard.errors import Interrupted, RunsFailed
+from steelyard.runstore import disk_full
+from steelyard.study.engines import local
+from steelyard.study.engines.local import gpus_at, usual_workers
 from steelyard.study.plan import make_plan, plan_file
 from steelyard.study.run import run_study
 from steelyard.study.status import is_held
@@ -140,6 +145,76 @@ def test_a_run_that_always_kills_its_process_fails_and_the_others_get_done(
     assert console.file.getvalue().count(f"{how} at {deadly.name}; another goes on") == 3  # type: ignore[attr-defined]
     tries = [line for line in capfd.readouterr().out.splitlines() if f"{exploding.name}: failed" in line]
     assert len(tries) == 1  # both workers saw it, and three came after them
+
+
+def test_a_worker_that_is_told_to_stop_is_replaced_and_the_study_goes_on(patients: Path, tmp_path: Path) -> None:
+    study = write_study(tmp_path, patients, network=["slow_network:SlowNetwork"], seed=[1, 2], epochs=30)
+    command = start(study, workers=2)
+    folder, worker = wait_until(lambda: next(processes_in_the_middle(study), None), command)
+    os.kill(worker, signal.SIGTERM)
+    assert command.wait(timeout=PATIENCE_S) == 0
+    assert all(folder.is_done for folder in folders_of(study))
+    (line,) = (line for line in said_by(study) if "another goes on" in line)
+    assert line.endswith(f"was told to stop at {folder.name}; another goes on")
+
+
+def full_disk(*_: object, **__: object) -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError as error:
+        raise disk_full(error, "labels.nii.gz") from None
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise Interrupted("stopped in epoch 2 of 50")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_worker_tells_of_a_full_disk_and_not_of_a_signal_to_itself(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(tiny_spec(patients, tmp_path))
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        monkeypatch.setattr(local, "take_runs", full_disk)
+        local._work(plan, {}, 1, os.getppid(), theirs)
+        assert "no space left for labels.nii.gz" in str(ours.recv())
+        monkeypatch.setattr(local, "take_runs", stopped)
+        with pytest.raises(SystemExit) as ended:
+            local._work(plan, {}, 1, os.getppid(), theirs)
+        assert ended.value.code == local.TOLD_TO_STOP != 0
+        assert not ours.poll()
+
+
+def test_workers_are_as_many_after_a_kill_as_before(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(tiny_spec(patients, tmp_path, grid={"seed": [1, 2, 3], "loss": ["dice"]}))
+    counts = []
+    for threads in (4, 13):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        counts.append(usual_workers(plan))
+    assert counts == [2, 3]  # two cores each; no more than runs
+    for run in plan.runs[:2]:
+        folder = plan.run_folder(run)
+        folder.path.mkdir(parents=True)
+        folder.mark_done()
+    assert usual_workers(plan) == 3
+
+
+@pytest.mark.parametrize(("device", "workers", "seen"), [("auto", 2, "4"), ("cuda", 2, "4"), ("cuda:1", 1, "2,4")])
+def test_a_study_on_any_gpu_has_a_worker_for_each_and_one_on_a_named_gpu_has_one(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, workers: int, seen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,4")
+    cpu = make_plan(tiny_spec(patients, tmp_path, grid={"seed": [1, 2, 3]}))
+    plan = replace(cpu, spec=tiny_spec(patients, tmp_path, train={"device": device}))
+    assert usual_workers(plan) == workers
+    with local._own_gpus(plan, 1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,4"
 
 
 def test_a_failed_run_is_tried_again_by_the_next_command_once(patients: Path, tmp_path: Path) -> None:

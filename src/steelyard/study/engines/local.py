@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from steelyard.errors import Interrupted, SteelyardError
+from steelyard.runstore import DISK_FULL
 from steelyard.study.cases import Stop, prepare_cases
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.objects import device_of
@@ -26,23 +27,27 @@ from steelyard.study.worker import DEATHS_PER_RUN, Failures, give_up, say_what_i
 CORES_PER_WORKER = 2  # fewer workers with more threads each need less memory and are about as fast
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_STOP = 60.0
+TOLD_TO_STOP = Interrupted.exit_code  # how a worker ends that a signal came to, and not to the command
 
 
 def usual_workers(plan: Plan) -> int:
-    """One per GPU, or one for every two cores of torch's threads; no more than there are runs to do."""
-    to_do = sum(not plan.run_folder(run).is_done for run in plan.runs)
+    """One per GPU, or one for every two cores of torch's threads; no more than there are runs in the study.
+
+    Runs that are done count too: the threads of a worker, on which the last bits of a weight depend, are then the same
+    for a command that goes on as for one that was left in peace.
+    """
     if device_of(plan.spec.train).type == "cuda":
-        places = torch.cuda.device_count() // plan.spec.train.devices if plan.spec.train.device == "auto" else 1
+        places = torch.cuda.device_count() // plan.spec.train.devices if _has_any_gpu(plan) else 1
     else:
         places = torch.get_num_threads() // (CORES_PER_WORKER * plan.spec.train.devices)
-    return max(1, min(places, to_do))
+    return max(1, min(places, len(plan.runs)))
 
 
 def run_locally(plan: Plan, *, workers: int, failures: Failures, console: Console, stop: Stop) -> None:
     """Settle every run with so many workers. One worker is this very process; several are processes of their own.
 
-    A worker that dies is replaced, and its run goes on from its last saved state; a run whose workers died three times
-    is marked as failed.
+    A worker that dies or is told to stop is replaced, and its run goes on from its last saved state; a run whose
+    workers died three times is marked as failed.
 
     Raises:
         Interrupted, BadData, OSError: what stops the whole study; by then all workers have ended.
@@ -74,6 +79,8 @@ def run_locally(plan: Plan, *, workers: int, failures: Failures, console: Consol
                     raise member.error
                 if member.process.exitcode == 0:
                     continue
+                if stop():  # the signal came to the workers as well
+                    raise Interrupted("stopped by a signal")
                 console.print(f"{member.death}; another goes on", highlight=False, soft_wrap=True)
                 deaths[member.at] += 1
                 if deaths[member.at] >= DEATHS_PER_RUN:
@@ -143,10 +150,16 @@ def _work(plan: Plan, failures: Failures, threads: int, parent: int, line: Conne
                 at=line.send,
             )
     except Exception as error:
+        if isinstance(error, Interrupted) and not _is_full_disk(error.__context__):
+            sys.exit(TOLD_TO_STOP)
         with suppress(BrokenPipeError):  # nobody is left to hear it
             line.send(error)
     except KeyboardInterrupt:  # a second Ctrl-C
         sys.exit(128 + signal.SIGINT)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 @contextmanager
@@ -164,7 +177,7 @@ def _own_gpus(plan: Plan, place: int) -> Iterator[None]:
     """The process started inside sees its own GPUs only."""
     name, count = "CUDA_VISIBLE_DEVICES", plan.spec.train.devices
     before = os.environ.get(name)
-    if device_of(plan.spec.train).type == "cuda" and plan.spec.train.device == "auto":
+    if device_of(plan.spec.train).type == "cuda" and _has_any_gpu(plan):
         visible = before.split(",") if before else [str(index) for index in range(torch.cuda.device_count())]
         os.environ[name] = ",".join(gpus_at(place, count, visible))
     try:
@@ -174,6 +187,11 @@ def _own_gpus(plan: Plan, place: int) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+def _has_any_gpu(plan: Plan) -> bool:
+    """Whether a worker may have whichever GPU, rather than the one that the study names."""
+    return plan.spec.train.device in ("auto", "cuda")
 
 
 def gpus_at(place: int, count: int, visible: list[str]) -> list[str]:
@@ -186,6 +204,8 @@ def _threads(workers: int) -> int:
 
 
 def _how(code: int | None) -> str:
+    if code == TOLD_TO_STOP:
+        return "was told to stop"
     if code is None or code >= 0:
         return f"ended with code {code}"
     name = signal.Signals(-code).name
