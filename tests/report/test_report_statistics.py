@@ -21,6 +21,7 @@ from steelyard.report.statistics_tables import difference_table, organ_rank_tabl
 from steelyard.report.table_files import to_csv, to_latex, to_markdown
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.report.wording import in_short
+from steelyard.report.write import write_report
 from steelyard.scores import Score
 from steelyard.study.compare import write_comparisons
 
@@ -328,6 +329,31 @@ def test_another_network_has_no_part_in_the_comparisons(tmp_path):
     statistics = read_statistics(ours)
     assert statistics is not None
     assert statistics.power == "net"
+
+
+def statistics_section(folder: Path) -> str:
+    page = write_report(folder).read_text(encoding="utf-8")
+    return page.partition('<section id="statistics">')[2].partition("</section>")[0]
+
+
+def test_a_baseline_that_lacks_a_run_is_told_with_the_studys_own_reason(tmp_path):
+    lost = WrittenRun("first", fold=3, seed=7, state="failed", reason="out of memory")
+    rest = [WrittenRun("first", fold=4, seed=7, state="missing"), WrittenRun("second", fold=3, state="failed")]
+    write_study(tmp_path, [FIRST, SECOND, lost, *rest])
+    (tmp_path / "power.json").write_text(json.dumps({"reason": "The baseline <first> is not finished.", "groups": []}))
+    said = statistics_section(tmp_path)
+    assert "<p>The baseline &lt;first&gt; is not finished.</p>" in said
+    assert (
+        "The baseline first lacks 2 runs, on whose patients nothing is compared: fold 3, seed 7 (failed); "
+        "fold 4, seed 7 (not started)."
+    ) in said
+    assert "This study holds no comparisons of net. Run the study again" in said
+
+
+def test_a_finished_baseline_lacks_nothing(tmp_path):
+    lost = WrittenRun("second", fold=3, state="failed")
+    write_study(tmp_path, [SECOND, FIRST, lost], spec={"compare": {"baseline": "first"}})
+    assert "lacks" not in statistics_section(tmp_path)
 
 
 def test_damaged_statistics_end_in_one_line(tmp_path):

@@ -184,17 +184,26 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or isnan(value) else value
 
 
+def read_reason(study: Study) -> str:
+    """Why the study compared less than it declared, or nothing, in the study's own words; empty without a reason."""
+    return str(_power_file(study).get("reason") or "")
+
+
 def _power(study: Study, comparison: Comparison) -> str:
+    groups = _power_file(study).get("groups", [])
+    own = (g for g in groups if (g.get("network"), g.get("task")) == (comparison.network, comparison.task))
+    return next((str(group.get("sentence", "")) for group in own), "")
+
+
+def _power_file(study: Study) -> dict[str, Any]:
     path = study.folder / POWER
     if not path.is_file():
-        return ""
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
-    groups = content.get("groups", []) if isinstance(content, dict) else []
-    own = (g for g in groups if (g.get("network"), g.get("task")) == (comparison.network, comparison.task))
-    return next((str(group.get("sentence", "")) for group in own), "")
+    return content if isinstance(content, dict) else {}
 
 
 def _table(study: Study, name: str) -> pl.DataFrame | None:

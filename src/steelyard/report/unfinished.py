@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from steelyard.report.comparison import Comparison
 from steelyard.report.read import Run, Study
 from steelyard.runstore import read_json
 
@@ -38,6 +39,21 @@ def unfinished_in_short(study: Study) -> str:
     some = "has no result" if len(lost) == 1 else "have no result"
     those = "it enters" if len(lost) == 1 else "they enter"
     return f"{len(lost)} of {len(study.runs)} planned runs {some} ({told}): listed below, {those} no number."
+
+
+def baseline_in_short(comparison: Comparison) -> str:
+    """Which of the baseline's runs have no result, for without them losses cannot be compared there. Empty if none."""
+    study = comparison.study
+    baseline = (study.spec.get("compare") or {}).get("baseline") or study.conditions[0].loss  # as the statistics do
+    lost = [
+        f"fold {one.run.fold}, seed {one.run.seed}{f', {one.run.organ}' if one.run.organ else ''} ({one.state})"
+        for one in unfinished(study)
+        if (one.run.network, one.run.task, one.run.loss) == (comparison.network, comparison.task, baseline)
+    ]
+    if not lost:
+        return ""
+    lacks = f"The baseline {baseline} lacks {'a run' if len(lost) == 1 else f'{len(lost)} runs'}{comparison.of_title}"
+    return f"{lacks}, on whose patients nothing is compared: {'; '.join(lost)}."
 
 
 def _reason(run: Run) -> str:

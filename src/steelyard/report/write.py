@@ -15,13 +15,13 @@ from steelyard.report.links import ALL_ORGANS, CASES_FOLDER, PAIRED, cases_page
 from steelyard.report.missed_table import missed_table
 from steelyard.report.random_slices import random_slices
 from steelyard.report.read import Study, read_study
-from steelyard.report.statistics import read_statistics
+from steelyard.report.statistics import read_reason, read_statistics
 from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
 from steelyard.report.table import Table
 from steelyard.report.table_files import WRITERS
 from steelyard.report.tasks_table import tasks_tables
 from steelyard.report.template import render
-from steelyard.report.unfinished import unfinished
+from steelyard.report.unfinished import baseline_in_short, unfinished
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.runstore import write_atomically
 from steelyard.views.slices import hex_colour
@@ -74,6 +74,7 @@ def _page(
         what=wording.what_was_run(study),
         short=[*wording.in_short(study), *(two.sentences if two else ())],
         beside=two,
+        reason=read_reason(study),
         warnings=wording.warnings(study),
         unfinished=unfinished(study),
         global_table=whole,
@@ -126,6 +127,7 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
     statistics = read_statistics(comparison)
     return {
         "statistics": statistics,
+        "baseline_lacks": baseline_in_short(comparison),
         "verdict": verdict_sentence(statistics) if statistics and statistics.family else "",
         "forest": forest(statistics) if statistics else "",
         "pairs": paired_points.paired_charts(statistics) if statistics else (),
