@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,8 +166,8 @@ def test_shares_that_make_no_sense_are_refused(devices: int, asked: float) -> No
         on_ray._gpu_share(planned(devices), asked)
 
 
-def planned(devices: int) -> Any:
-    return SimpleNamespace(spec=SimpleNamespace(train=SimpleNamespace(devices=devices)))
+def planned(devices: int, device: str = "auto") -> Any:
+    return SimpleNamespace(spec=SimpleNamespace(train=SimpleNamespace(devices=devices, device=device)))
 
 
 def test_threads_are_those_that_the_nodes_with_gpus_have() -> None:
@@ -176,6 +177,38 @@ def test_threads_are_those_that_the_nodes_with_gpus_have() -> None:
     assert on_ray._threads(planned(4), nodes, 0.5) == 3
     with pytest.raises(BadSpec, match="a run needs 2 GPUs and a core, and none of the 2 nodes"):
         on_ray._threads(planned(2), nodes, 2.0)
+
+
+def test_gpus_of_a_cluster_that_the_head_lacks_are_used_or_not_but_never_by_chance(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    connected: list[list[dict[str, Any]]] = []
+
+    @contextmanager
+    def with_a_gpu_on_one_of_two(ray: Any, address: str | None) -> Iterator[list[dict[str, Any]]]:
+        connected.append([{"Resources": {"CPU": 2.0}}, {"Resources": {"GPU": 4.0}}])  # no core is with the GPUs
+        yield connected[-1]
+
+    monkeypatch.setattr(on_ray, "_import_ray", lambda address: None)
+    monkeypatch.setattr(on_ray, "_connected", with_a_gpu_on_one_of_two)
+    plan = make_plan(tiny_spec(patients, tmp_path, train={"device": "auto"}))
+    wanted = r'"auto", .* 1 of the 2 nodes .* have some\. Add --gpu-share 1 to use them, or write device = "cpu"\.$'
+    with pytest.raises(BadSpec, match=wanted) as caught:
+        run_study(plan, console=quiet(), engine="ray", address="head:6379")
+    assert "\n" not in str(caught.value)
+    assert len(connected) == 1
+    with pytest.raises(BadSpec, match="a run needs 1 GPUs and a core"):  # asked for, it comes to the next question
+        run_study(plan, console=quiet(), engine="ray", address="head:6379", gpu_share=1)
+
+
+def test_on_the_cpu_a_cluster_s_gpus_are_no_matter() -> None:
+    nodes = [{"Resources": {"CPU": 2.0, "GPU": 4.0}}]
+    for device, share in (("cpu", 0.0), ("auto", 0.25)):
+        on_ray._refuse_gpus_by_chance(planned(1, device), nodes, share)
+    with pytest.raises(BadSpec):
+        on_ray._refuse_gpus_by_chance(planned(1, "auto"), nodes, 0.0)
+    on_ray._refuse_gpus_by_chance(planned(1, "auto"), [{"Resources": {"CPU": 2.0}}], 0.0)
 
 
 def test_without_ray_one_line_says_what_to_install(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

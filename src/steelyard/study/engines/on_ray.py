@@ -45,7 +45,8 @@ def run_on_ray(
     is marked as failed. (Ray's own retries are off: it tries what was killed for lack of memory without end.)
 
     Raises:
-        BadSpec: Ray is not installed or not at that address, or no node has what a run needs.
+        BadSpec: Ray is not installed or not at that address, no node has what a run needs, or some nodes have GPUs and
+            the study leaves open whether runs use them.
         Interrupted, BadData, OSError: what stops the whole study; by then the tasks are cancelled.
     """
     share = _gpu_share(plan, gpu_share)
@@ -55,6 +56,8 @@ def run_on_ray(
         return
     prepare_cases(plan, left, console=console, stop=stop)  # once, into the cache, not once per task
     with _connected(ray, address) as nodes:
+        if address is not None:
+            _refuse_gpus_by_chance(plan, nodes, share)
         threads = _threads(plan, nodes, share)
         console.print(
             f"Ray: {len(nodes)} nodes, {threads} threads" + (f" and {share:g} GPU" if share else "") + " per run",
@@ -155,6 +158,16 @@ def _gpu_share(plan: Plan, asked: float | None) -> float:
     if devices > 1 and asked != devices:
         raise BadSpec(f"--gpu-share {asked:g} does not go with [train] devices = {devices}. Leave one of them out.")
     return asked
+
+
+def _refuse_gpus_by_chance(plan: Plan, nodes: list[dict[str, Any]], share: float) -> None:
+    """`auto` where no GPU is seen here: a run would take whichever GPU its node has, unasked and beside others."""
+    with_gpus = sum(node["Resources"].get("GPU", 0.0) > 0 for node in nodes)
+    if share == 0 and plan.spec.train.device == "auto" and with_gpus:
+        raise BadSpec(
+            f'[train] device = "auto", and torch sees no GPU here, but {with_gpus} of the {len(nodes)} nodes of '
+            'the Ray cluster have some. Add --gpu-share 1 to use them, or write device = "cpu".'
+        )
 
 
 def _threads(plan: Plan, nodes: list[dict[str, Any]], share: float) -> int:
