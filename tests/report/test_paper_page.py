@@ -142,6 +142,26 @@ def test_augmentation_is_paired_by_patient(page):
     assert found["liver", "patients"] == ["5"]
 
 
+def test_pooled_differences_stand_only_where_both_scored_the_same_cases(tmp_path):
+    easy = whole("dice", 0.8, fold=0)
+    hard = run(
+        "dice",
+        dict.fromkeys(("liver", "right_kidney", "left_kidney", "spleen"), 0.2),
+        {"p9_t1_in": {"liver": 0.2}},
+        fold=1,
+    )
+    folders = {
+        "table3": write_runs(tmp_path / "t3", easy, hard),
+        "sequence-split": write_runs(tmp_path / "split", easy),  # nothing but a copy
+        "augmentation-off": write_runs(tmp_path / "off", easy, hard),
+    }
+    written = write_paper_page(tmp_path, folders)
+    leak, same = lines(written, "leak"), lines(written, "augmentation")
+    assert leak["liver", "split by sequence − split by patient"] == ["0.000 (\\[0.000, 0.000\\])"]
+    assert leak["liver", "split by sequence − split by patient, pooled"] == ["other cases"]
+    assert same["liver", "with augmentation − without augmentation, pooled"] == ["0.000"]
+
+
 def test_uniclass_is_paired_with_multiclass(page):
     assert lines(page, "task")["liver", "uniclass − multiclass"] == ["−0.200 (\\[−0.200, −0.200\\])"]
 

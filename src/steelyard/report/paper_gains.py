@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from steelyard.report.paper_tables import NOT_RUN, WordCell, bounds_text, row_title
+from steelyard.report.paper_tables import NOT_RUN, UNDEFINED, WordCell, bounds_text, row_title
 from steelyard.report.table import Header, Row, Section, Table
 from steelyard.study.paper.printed import NOT_AT_HAND, Fact
+
+OTHER_CASES = "other cases"
 
 
 def gain_table(gains: pl.DataFrame, facts: Mapping[str, Fact]) -> Table:
@@ -94,7 +96,7 @@ def paired_table(name: str, caption: str, pairs: pl.DataFrame, first: str, secon
                 WordCell(r["difference"], note=bounds_text(r["low"], r["high"]), signed=True) if r else _word(None)
                 for r in each
             ],
-            f"{second} − {first}, pooled": [_word(r and r["pooled_difference"], signed=True) for r in each],
+            f"{second} − {first}, pooled": [_pooled(r) for r in each],
             "patients": [WordCell(r["patients"] if r else None, 0, note="" if r else NOT_RUN) for r in each],
         }
         title = "mean of the organs" if organ is None else row_title(organ)
@@ -106,8 +108,21 @@ def paired_table(name: str, caption: str, pairs: pl.DataFrame, first: str, secon
         "IoU",
         headers,
         tuple(sections),
-        ("Brackets: 95 % interval of the patients' mean difference (studentised bootstrap); no test was made.",),
+        (
+            "Brackets: 95 % interval of the patients' mean difference (studentised bootstrap); no test was made.",
+            f"Pooled: over the held-out voxels of all finished runs; “{OTHER_CASES}” where the two have not scored the "
+            "same cases with the same seeds.",
+        ),
     )
+
+
+def _pooled(row: dict[str, object] | None) -> WordCell:
+    if row is None:
+        return _word(None)
+    value = row["pooled_difference"]
+    if isinstance(value, float):
+        return WordCell(value, signed=True)
+    return WordCell(note=UNDEFINED if row["same_cases"] else OTHER_CASES)
 
 
 def _word(value: object, *, signed: bool = False) -> WordCell:

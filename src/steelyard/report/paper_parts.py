@@ -153,7 +153,7 @@ def partners_of(pairs: Mapping[str, pl.DataFrame]) -> list[Partner]:
     found = []
     for name, pair in PAIRS.items():
         first, second = pair.called
-        caption = f"{pair.title}: IoU {second} against {first}, on the cases that both have scored."
+        caption = f"{pair.title}: IoU {second} against {first}, patient by patient on the cases that both have scored."
         table = None if pairs[name].is_empty() else paired_table(name, caption, pairs[name], first, second)
         needed = " and ".join(dict.fromkeys((pair.study, pair.partner)))
         found.append(Partner(pair.title, table, f"Not run yet: this needs finished runs of {needed}."))

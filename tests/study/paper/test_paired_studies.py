@@ -70,6 +70,41 @@ def test_tasks_of_one_study_are_paired_organ_by_organ():
     assert only(pairs, "liver")["difference"] == pytest.approx(0.3)
 
 
+def test_pooled_values_over_other_patients_are_not_subtracted():
+    # the partner is a copy of own fold 0: nothing differs but which patients are pooled
+    easy = run("dice", {"liver": 0.9}, {"p1_a": {"liver": 0.9}}, fold=0)
+    hard = run("dice", {"liver": 0.2}, {"p2_a": {"liver": 0.2}}, fold=1)
+    row = only(paired_differences("x", ours(easy, hard), ours(easy), extremes), "liver")
+    assert (row["difference"], row["same_cases"], row["pooled_difference"]) == (0, False, None)
+    row = only(paired_differences("x", ours(easy, hard), ours(easy, hard), extremes), "liver")
+    assert (row["same_cases"], row["pooled_difference"]) == (True, 0)
+
+
+def test_equal_folds_of_two_splits_are_not_equal_cases():
+    by_patient = run("dice", {"liver": 0.9}, {"p1_in": {"liver": 0.9}, "p1_out": {"liver": 0.8}}, fold=0)
+    by_sequence = run("dice", {"liver": 0.5}, {"p1_in": {"liver": 0.9}, "p2_in": {"liver": 0.1}}, fold=0)
+    row = only(paired_differences("leak", ours(by_patient), ours(by_sequence), extremes), "liver")
+    assert (row["patients"], row["pooled_difference"]) == (1, None)
+
+
+def test_a_further_seed_or_organ_of_one_side_leaves_no_pooled_difference():
+    both = run("dice", {"liver": 0.5, "spleen": 0.6}, {"p1_a": {"liver": 0.5, "spleen": 0.6}}, seed=1)
+    again = run("dice", {"liver": 0.7}, {"p1_a": {"liver": 0.7}}, seed=2)
+    pairs = paired_differences("x", ours(both, organs=TWO), ours(both, again, organs=TWO), extremes)
+    assert only(pairs, "liver")["pooled_difference"] is None
+    assert only(pairs, "spleen")["pooled_difference"] == 0
+    assert only(pairs, None)["pooled_difference"] is None
+
+
+def test_a_case_that_is_undefined_on_one_side_was_scored_all_the_same():
+    both = run("dice", {"liver": 0.5}, {"p1_a": {"liver": 0.5}, "p2_a": {"liver": 0.3}})
+    gone = both.with_columns(
+        pl.when(pl.col("patient_id").eq_missing("p2")).then(None).otherwise("value").alias("value")
+    )
+    row = only(paired_differences("x", ours(both), ours(gone), extremes), "liver")
+    assert (row["patients"], row["same_cases"], row["pooled_difference"]) == (1, True, 0)
+
+
 def test_losses_and_networks_never_mix():
     own = ours(run("dice", {"liver": 0.5}, {"p1_a": {"liver": 0.5}}), organs=("liver",))
     for other in (run("iou11", {"liver": 0.9}, {"p1_a": {"liver": 0.9}}),

@@ -21,7 +21,8 @@ SCHEMA = {
     "difference": pl.Float64,  # mean of the patients' partner − own
     "low": pl.Float64,
     "high": pl.Float64,
-    "pooled_difference": pl.Float64,
+    "same_cases": pl.Boolean,  # both scored the same cases with the same seeds
+    "pooled_difference": pl.Float64,  # null unless `same_cases`
 }
 
 
@@ -32,7 +33,9 @@ def paired_differences(
 
     Only cases that both have scored count: a case's value is its mean over seeds, a patient's the mean over those
     cases, and the difference is of patients. `ours` gives its multiclass runs, `partner` those of `partner_task`.
-    `pooled_difference` is that of the pooled IoU, each over its own held-out voxels.
+    `pooled_difference` is that of the pooled IoU, each over its own held-out voxels. It is null unless both have scored
+    the same cases with the same seeds: a pooled value cannot be cut down to the cases that both have, and other
+    patients alone would make a difference.
     """
     organs = list(ours.organs)
     own, other = _cases(ours, "multiclass", organs), _cases(partner, partner_task, organs)
@@ -58,6 +61,9 @@ def paired_differences(
                 continue
             differences = (rows["value_partner"] - rows["value"]).to_numpy()
             bounds = interval(differences)
+            of_both = _of(ours, network, "multiclass", loss), _of(partner, network, partner_task, loss)
+            among = organs if organ is None else [organ]
+            same = _scored(of_both[0], among) == _scored(of_both[1], among)
             records.append(
                 {
                     "what": what,
@@ -70,9 +76,8 @@ def paired_differences(
                     "difference": float(np.mean(differences)),
                     "low": bounds[0] if bounds else None,
                     "high": bounds[1] if bounds else None,
-                    "pooled_difference": _pooled_difference(
-                        _of(ours, network, "multiclass", loss), _of(partner, network, partner_task, loss), organ, organs
-                    ),
+                    "same_cases": same,
+                    "pooled_difference": _pooled_difference(*of_both, organ, organs) if same else None,
                 }
             )
     return pl.DataFrame(records, schema=SCHEMA)
@@ -96,6 +101,15 @@ def _cases(ours: Ours, task: str, organs: Sequence[str]) -> pl.DataFrame:
 
 def _of(ours: Ours, network: str, task: str, loss: str) -> pl.DataFrame:
     return ours.scores.filter(pl.col("network") == network, pl.col("task") == task, pl.col("loss") == loss)
+
+
+def _scored(frame: pl.DataFrame, organs: Sequence[str]) -> frozenset[tuple[str, str, int]]:
+    """Which organs of which cases were scored, with which seeds; undefined scores are scored too."""
+    own = frame.filter(
+        pl.col("metric") == IOU[0], pl.col("convention") == IOU[1], pl.col("case_id").is_not_null(),
+        pl.col("organ").is_in(list(organs)),
+    )  # fmt: skip
+    return frozenset(own.select("organ", "case_id", "seed").iter_rows())
 
 
 def _pooled_difference(
