@@ -33,7 +33,7 @@ from steelyard.checkpoint import TrainingState, load_state, save_state
 from steelyard.errors import BadSpec, Interrupted
 from steelyard.losses.dice_ce import DiceCrossEntropyLoss
 from steelyard.study import parallel
-from steelyard.study.parallel import device_errors, fit_in_parallel
+from steelyard.study.parallel import ProcessKilled, device_errors, fit_in_parallel
 from steelyard.study.plan import make_plan
 from steelyard.study.run import run_study
 from steelyard.study.spec import TrainTable, parse_spec
@@ -163,17 +163,18 @@ def test_a_loss_that_is_no_number_ends_the_training_in_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "error", "said"),
     [
-        (LonelyNetwork, "process 2: NotImplementedError: only the first process can do this"),
-        (DeadlyNetwork, "process 2: ended with code -9"),
+        (LonelyNetwork, RuntimeError, "process 2: NotImplementedError: only the first process can do this"),
+        (DeadlyNetwork, ProcessKilled, "process 2: ended with code -9"),
     ],
 )
-def test_what_another_process_died_of_is_told(kind: type[TinyNetwork], said: str) -> None:
+def test_what_another_process_died_of_is_told(kind: type[TinyNetwork], error: type[Exception], said: str) -> None:
     begun = time.monotonic()
     with pytest.raises(RuntimeError) as caught:
         Training(tiny(kind)).go(fit_in_parallel, 4, devices=2)
     assert str(caught.value) == said
+    assert type(caught.value) is error
     assert time.monotonic() - begun < 60
 
 

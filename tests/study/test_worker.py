@@ -8,15 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from steelyard.errors import Interrupted
+from steelyard.study import unit
 from steelyard.study.heartbeat import beat_file
+from steelyard.study.parallel import ProcessKilled
 from steelyard.study.plan import Plan, make_plan
 from steelyard.study.worker import give_up, old_failures, settle, take_runs, unsettled
+from steelyard.train import fit
 from studies import tiny_spec, write_patients
 
 HOLD = """
@@ -89,6 +94,33 @@ def test_whoever_looks_at_the_lock_makes_nobody_lose_the_run(plan: Plan) -> None
     assert folder.is_done
     assert not beat_file(folder).exists()
     assert not folder.checkpoint.exists()
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_run_beside_which_a_process_is_killed_goes_on_and_fails_at_the_third_time(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    plan = replace(plan, runs=plan.runs[:1])
+    folder = plan.run_folder(plan.runs[0])
+    tries = 0
+
+    def dying(*train: Any, **options: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        assert not folder.failure.exists()
+        if tries <= deaths:
+            raise ProcessKilled("process 2: ended with code -9")
+        return fit(*train, **options)
+
+    monkeypatch.setattr(unit, "fit", dying)
+    console = quiet()
+    take_runs(plan, failures={}, console=console, stop=never)
+    assert tries == 3
+    assert console.file.getvalue().count("run 1/1: " + folder.name + ": process 2: ended") == deaths  # type: ignore[attr-defined]
+    assert folder.is_done == (deaths == 2)
+    if deaths == 3:
+        said = "its processes died 3 times; the last one: process 2: ended with code -9\n"
+        assert folder.failure.read_text() == said
 
 
 def test_old_failures_are_left_to_do_and_new_ones_are_not(plan: Plan) -> None:

@@ -28,6 +28,10 @@ FOLLOW = "from steelyard.study.parallel import follow; follow()"
 CANNOT_BE_SENT = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)  # pickle and torch, each in its way
 
 
+class ProcessKilled(RuntimeError):
+    """A signal ended another process of the training: for want of memory, often, and not by the network's fault."""
+
+
 def device_errors(train: TrainTable) -> list[str]:
     """A line for each reason why [train] devices cannot be had here; none for 1."""
     errors: list[str] = []
@@ -71,7 +75,8 @@ def fit_in_parallel(
         BadSpec: a batch of fewer slices than processes, or a network that cannot be sent to another process.
         Interrupted: `stop` answered True, or a signal came to another process; all stop before the same step.
         ArithmeticError: the loss is not a finite number any more.
-        RuntimeError: another process failed or was killed; with what it said.
+        ProcessKilled: another process was killed; the last saved state stands.
+        RuntimeError: another process failed; with what it said.
     """
     kind = batches.slices.images.device.type
     try:
@@ -96,7 +101,8 @@ def fit_in_parallel(
                 )
         except RuntimeError as error:
             if (fault := fault_behind(error, others)) is not None:
-                raise RuntimeError(fault) from error
+                was_killed = any((other.running.returncode or 0) < 0 for other in others)
+                raise (ProcessKilled if was_killed else RuntimeError)(fault) from error
             raise
 
 

@@ -18,7 +18,7 @@ from steelyard.study.cases import Cases, Stop
 from steelyard.study.heartbeat import Heartbeat, beat_file, tell_each
 from steelyard.study.manifest import manifest
 from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
-from steelyard.study.parallel import fit_in_parallel
+from steelyard.study.parallel import ProcessKilled, fit_in_parallel
 from steelyard.study.plan import Plan, Run, describe, public_spec
 from steelyard.study.progress import TrainingProgress
 from steelyard.study.score import held_out_iou, score_run
@@ -33,11 +33,12 @@ def do_run(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, 
 
     Raises:
         Interrupted, BadData, OSError: what stops the whole study.
+        ProcessKilled: one of several processes of the training was killed; to be tried again.
     """
     folder = plan.run_folder(run)
     try:
         _carry_out(plan, run, folder, cases, title=title, console=console, stop=stop)
-    except (SteelyardError, OSError):
+    except (SteelyardError, OSError, ProcessKilled):
         raise
     except Exception as error:  # a diverged loss, no memory left, whatever a foreign network does
         said = str(error).splitlines()

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from steelyard.runstore import RunFolder
 from steelyard.study.cases import Cases, Stop, prepare_cases, stop_if_asked
+from steelyard.study.parallel import ProcessKilled
 from steelyard.study.plan import Plan, Run
 from steelyard.study.unit import do_run
 
@@ -114,10 +115,22 @@ def _attempt(
             return False
         if not _is_settled(folder, failures):
             at(run.name)
-            reason = do_run(plan, run, cases(), title=title, console=console, stop=stop)
+            reason = _persist(plan, run, cases(), title=title, console=console, stop=stop)
             outcome = "done" if reason is None else f"failed: {reason}"
             console.print(f"{title}: {outcome}", highlight=False, soft_wrap=True)
     return True
+
+
+def _persist(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console, stop: Stop) -> str | None:
+    """`do_run`, tried again where a process beside this one was killed: it goes on from the last saved state."""
+    for death in range(1, DEATHS_PER_RUN + 1):
+        try:
+            return do_run(plan, run, cases, title=title, console=console, stop=stop)
+        except ProcessKilled as error:
+            console.print(f"{title}: {error}", highlight=False, soft_wrap=True)
+            reason = f"its processes died {death} times; the last one: {error}"
+    plan.run_folder(run).mark_failed(reason)
+    return reason
 
 
 def _is_settled(folder: RunFolder, failures: Failures) -> bool:
