@@ -81,7 +81,7 @@ def test_a_loss_that_lacks_runs_is_drawn_open_under_a_dagger(tmp_path):
     fills = re.findall(r'fill="(#\w+)"[^>]*><title>([^:]+): sens', plane.svg)
     assert [(fill == "#ffffff", name) for fill, name in fills] == [(False, "whole"), (True, "half †")]
     assert ">half †</text>" in plane.svg
-    assert comparison.shortfalls.endswith("their patients with them: half (1 of 2 runs finished).")
+    assert comparison.shortfalls.endswith("patients may be with them: half (1 of 2 runs finished).")
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert page.count(comparison.shortfalls) == 3  # below the planes, the patients and the pictures
 

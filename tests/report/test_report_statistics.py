@@ -175,7 +175,7 @@ def test_the_table_keeps_the_order_of_organs_and_losses_and_the_mean_outside(tmp
 
     assert cells[0].link == "cases/01-net-second.html#paired-liver"
     assert table.sections[2].rows[0].cells[-1].number == "none"  # a descriptive mean gets no verdict
-    assert "over the 24 comparisons declared before" in table.notes[0]
+    assert "over the 24 comparisons that the study declares" in table.notes[0]
 
 
 def test_the_forest_draws_each_difference_between_its_ends(tmp_path):
@@ -336,6 +336,13 @@ def statistics_section(folder: Path) -> str:
     return page.partition('<section id="statistics">')[2].partition("</section>")[0]
 
 
+def test_a_family_declared_after_results_is_told_as_such(tmp_path):
+    write_study(tmp_path, [WrittenRun("first"), WrittenRun("second")])
+    late = "The comparisons as they stand were declared on 2026-11-23, when 2 of 2 runs were done."
+    (tmp_path / "power.json").write_text(json.dumps({"declaration": late, "groups": []}))
+    assert f"<p>{late}</p>" in write_report(tmp_path).read_text()
+
+
 def test_a_baseline_that_lacks_a_run_is_told_with_the_studys_own_reason(tmp_path):
     lost = WrittenRun("first", fold=3, seed=7, state="failed", reason="out of memory")
     rest = [WrittenRun("first", fold=4, seed=7, state="missing"), WrittenRun("second", fold=3, state="failed")]
@@ -343,10 +350,7 @@ def test_a_baseline_that_lacks_a_run_is_told_with_the_studys_own_reason(tmp_path
     (tmp_path / "power.json").write_text(json.dumps({"reason": "The baseline <first> is not finished.", "groups": []}))
     said = statistics_section(tmp_path)
     assert "<p>The baseline &lt;first&gt; is not finished.</p>" in said
-    assert (
-        "The baseline first lacks 2 runs, on whose patients nothing is compared: fold 3, seed 7 (failed); "
-        "fold 4, seed 7 (not started)."
-    ) in said
+    assert ("<p>Runs that the baseline first lacks: fold 3, seed 7 (failed); fold 4, seed 7 (not started).</p>") in said
     assert "This study holds no comparisons of net. Run the study again" in said
 
 

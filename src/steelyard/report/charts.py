@@ -116,12 +116,8 @@ def _dots(organ: Organ, rows: pl.DataFrame, losses: list[str]) -> str:
         axis=alt.Axis(grid=True, labelFontSize=12, labelLimit=150, labelExpr="split(datum.label, ', ')"),
     )
     base = alt.Chart(rows).encode(x=x, y=y)
-    colour = hex_colour(organ.colour)
-    dots = (
-        base.mark_circle(size=75, opacity=0.75, strokeWidth=0.8)
-        .encode(fill=alt.condition("datum.whole", alt.value(colour), alt.value("#ffffff")))
-        .encode(stroke=alt.condition("datum.whole", alt.value(INK), alt.value(colour)))
-    )
+    fill = alt.condition("datum.whole", alt.value(hex_colour(organ.colour)), alt.value("#ffffff"))
+    dots = base.mark_circle(size=75, opacity=0.75, stroke=INK, strokeWidth=0.8).encode(fill=fill)
     means = (
         alt.Chart(rows.group_by("loss", maintain_order=True).agg(pl.col("value").mean()))
         .mark_tick(color=INK, thickness=2.5, size=17, opacity=1)

@@ -59,7 +59,7 @@ class Comparison:
         lost = [f"{c.loss} ({c.shortfall})" for c in self.conditions if c.done and c.shortfall]
         if not lost:
             return ""
-        return f"† and open marks: planned runs are missing, and their patients with them: {', '.join(lost)}."
+        return f"† and open marks: planned runs are missing, and patients may be with them: {', '.join(lost)}."
 
     @property
     def title(self) -> str:

@@ -42,7 +42,7 @@ def unfinished_in_short(study: Study) -> str:
 
 
 def baseline_in_short(comparison: Comparison) -> str:
-    """Which of the baseline's runs have no result, for without them losses cannot be compared there. Empty if none."""
+    """Which of the baseline's runs have no result: where they are missing, nothing is compared. Empty if none."""
     study = comparison.study
     baseline = (study.spec.get("compare") or {}).get("baseline") or study.conditions[0].loss  # as the statistics do
     lost = [
@@ -52,8 +52,7 @@ def baseline_in_short(comparison: Comparison) -> str:
     ]
     if not lost:
         return ""
-    lacks = f"The baseline {baseline} lacks {'a run' if len(lost) == 1 else f'{len(lost)} runs'}{comparison.of_title}"
-    return f"{lacks}, on whose patients nothing is compared: {'; '.join(lost)}."
+    return f"Runs that the baseline {baseline} lacks{comparison.of_title}: {'; '.join(lost)}."
 
 
 def _reason(run: Run) -> str:
