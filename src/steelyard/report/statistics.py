@@ -184,6 +184,11 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or isnan(value) else value
 
 
+def read_declaration(study: Study) -> str:
+    """When the study declared what it compares, and whether results could be seen by then; empty in older studies."""
+    return str(_power_file(study).get("declaration") or "")
+
+
 def read_reason(study: Study) -> str:
     """Why the study compared less than it declared, or nothing, in the study's own words; empty without a reason."""
     return str(_power_file(study).get("reason") or "")

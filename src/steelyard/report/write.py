@@ -15,7 +15,7 @@ from steelyard.report.links import ALL_ORGANS, CASES_FOLDER, PAIRED, cases_page
 from steelyard.report.missed_table import missed_table
 from steelyard.report.random_slices import random_slices
 from steelyard.report.read import Study, read_study
-from steelyard.report.statistics import read_reason, read_statistics
+from steelyard.report.statistics import read_declaration, read_reason, read_statistics
 from steelyard.report.statistics_tables import difference_table, organ_rank_table, rank_table
 from steelyard.report.table import Table
 from steelyard.report.table_files import WRITERS
@@ -75,6 +75,7 @@ def _page(
         short=[*wording.in_short(study), *(two.sentences if two else ())],
         beside=two,
         reason=read_reason(study),
+        declaration=read_declaration(study),
         warnings=wording.warnings(study),
         unfinished=unfinished(study),
         global_table=whole,

@@ -90,6 +90,7 @@ def write_comparisons(study_folder: Path) -> None:
         {
             "sentence": " ".join([declared.declared_when, *declared.gaps, *(group.sentence for group in found.power)]),
             "reason": " ".join(declared.gaps),
+            "declaration": declared.declared_when,
             "true_difference": TRUE_DIFFERENCE,
             **resampling,
             "groups": [group.as_json() for group in found.power],

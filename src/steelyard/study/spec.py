@@ -123,7 +123,7 @@ class GridTable(_Table):
 
 
 class CompareTable(_Table):
-    """[compare]: the family of comparisons, declared before any number is seen. Changes no run.
+    """[compare]: the family of comparisons; declare it before any number is seen. Changes no run.
 
     Every loss of `losses` (by its name as tables show it; all others when left out) is compared with `baseline` (the
     first loss of the grid when left out) on `metric`, organ by organ of `organs` (all when left out).
