@@ -35,6 +35,9 @@ def run_study(
     A run that another process holds is left to it and waited for. A run that fails leaves its reason in FAILED and
     does not stop the others.
 
+    Several local workers import the script that calls this, which therefore keeps the call under
+    `if __name__ == "__main__":`.
+
     Args:
         engine: `local` processes, tasks on a `ray` cluster, or jobs of `slurm`.
         workers: of the local engine; one per GPU or per two cores when None.
