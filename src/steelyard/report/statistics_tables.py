@@ -35,9 +35,9 @@ def difference_table(found: Statistics) -> Table:
         tuple(sections),
         (
             "The unit is the patient: cases and seeds of a patient are averaged first. Interval: studentised "
-            "bootstrap. p: Wilcoxon's signed ranks, and the resampled mean; Holm's p is of the larger of the two, "
-            f"over the {found.family_size} comparisons that the study declares. Detectable: the true difference that "
-            "a single test of so many patients finds with 80 % power. Better or worse: Holm's p below .05 and the "
+            "bootstrap. p: Wilcoxon's signed ranks, and the resampled mean; Holm's p is of the larger of the two, over "
+            f"the {found.family_size} comparisons that the study declares. Detectable: the true difference that a "
+            "single test of so many patients finds with 80 % power. Better or worse: Holm's p below .05 and the "
             "interval on that side of 0; outside the family there is no verdict.",
         ),
     )
