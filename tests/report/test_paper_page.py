@@ -135,6 +135,16 @@ def test_the_headline_stands_beside_the_papers_own(page):
     assert losses["", "iou1505"][1].startswith("−40.0")
 
 
+def test_the_headline_waits_for_all_losses_and_names_those_with_fewer_runs(tmp_path):
+    runs = [whole(loss, value, fold=fold) for loss, value in (("crossE", 0.4), ("dice", 0.6)) for fold in (0, 1)]
+    written = write_paper_page(tmp_path, {"table3": write_runs(tmp_path / "t3", *runs, whole("iou0515", 0.9))})
+    best, alone = lines(written, "headline"), lines(written, "headline-losses")
+    assert [best["", row][1] for row in ("liver", "sum over the organs")] == ["1 of 5 losses finished"] * 2
+    assert [alone["", loss][1].split(" (")[0] for loss in ("iou0515", "dice", "iou11")] == [
+        "fewer runs finished", "+80.0", "not run"
+    ]  # fmt: skip
+
+
 def test_augmentation_is_paired_by_patient(page):
     found = lines(page, "augmentation")
     # every patient: .60 with, .35 without

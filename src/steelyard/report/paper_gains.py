@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from steelyard.report.paper_tables import NOT_RUN, UNDEFINED, WordCell, bounds_text, row_title
+from steelyard.report.paper_tables import WordCell, bounds_text, row_title
 from steelyard.report.table import Header, Row, Section, Table
-from steelyard.study.paper.printed import NOT_AT_HAND, Fact
+from steelyard.study.paper.printed import Fact
+from steelyard.study.paper.reproduce import NOT_RUN, UNDEFINED
 
 OTHER_CASES = "other cases"
 
@@ -43,7 +44,7 @@ def gain_table(gains: pl.DataFrame, facts: Mapping[str, Fact]) -> Table:
         (Section("", tuple(rows)), Section("", tuple(summary))),
         (
             "The best of several losses is chosen on the very scores it is judged by, so these gains lean upwards even "
-            "where no loss is better; no interval covers that choice.",
+            "where no loss is better; no interval covers that choice. Without all of the losses there is no best.",
             "Printed least, most and sum are the paper's own statement where its cells are not at hand.",
         ),
     )
@@ -56,13 +57,11 @@ def loss_gain_table(gains: pl.DataFrame) -> Table:
     for loss in gains.filter(pl.col("kind") == "loss")["loss"].unique(maintain_order=True):
         cells = []
         for side, base in sides:
-            found = gains.filter(
+            row = gains.filter(
                 pl.col("side") == side, pl.col("base") == base, pl.col("kind") == "loss", pl.col("loss") == loss
-            )
-            row = found.row(0, named=True) if len(found) else {"points": None, "low": None, "high": None}
-            missing = NOT_AT_HAND if side == "printed" else NOT_RUN
+            ).row(0, named=True)
             of_ours = bounds_text(row["low"], row["high"], 1) if side == "ours" else ""
-            note = missing if row["points"] is None else of_ours
+            note = of_ours if row["points"] is not None else row["word"]
             cells.append(WordCell(row["points"], 1, note=note, signed=True))
         rows.append(Row(Header(loss), tuple(cells)))
     return Table(
@@ -146,4 +145,4 @@ def _gain(gains: pl.DataFrame, side: str, base: str, kind: str, organ: str | Non
         return WordCell(row["points"], 1, note=row["loss"] or "", signed=True)
     if stated is not None:
         return WordCell(stated, 0, note="as stated", signed=True)
-    return WordCell(note=NOT_AT_HAND if side == "printed" else NOT_RUN)
+    return WordCell(note=row["word"])

@@ -8,10 +8,8 @@ import polars as pl
 
 from steelyard.report.table import DASH, Cell, Header, Row, Section, Table
 from steelyard.study.paper.printed import AVERAGE, ORGAN_AVERAGE, RANK, PrintedTable
-from steelyard.study.paper.reproduce import ORGAN_RANK
+from steelyard.study.paper.reproduce import FEWER, NOT_RUN, ORGAN_RANK, UNDEFINED
 
-NOT_RUN = "not run"
-UNDEFINED = "not defined"
 TITLES = {
     AVERAGE: "average, background included (as the paper's)",
     ORGAN_AVERAGE: "average of the organs alone",
@@ -149,7 +147,7 @@ def _remark(printed: PrintedTable, column: pl.DataFrame) -> str:
     if column["ours"].is_null().all():
         words.append(NOT_RUN)
     elif not column["complete"].all():
-        words.append("fewer runs finished: not ranked")
+        words.append(f"{FEWER}: not ranked")
     return "; ".join(words)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from paper_scores import extremes, ours, run
 
+from paper_scores import extremes, ours, run
 from steelyard.study.paper.paired import paired_differences
 
 TWO = ("liver", "spleen")

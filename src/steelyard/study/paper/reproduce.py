@@ -24,6 +24,9 @@ GLOBAL_ROWS = {  # row of the paper's tables 1 and 2 → metric, convention
     "weighted_iou": ("weighted_iou", "matlab"),
     "mean_bf_score": ("mean_bf_score", "matlab"),
 }
+NOT_RUN = "not run"
+FEWER = "fewer runs finished"  # than another column of the same study
+UNDEFINED = "not defined"
 ORGAN_RANK = "rank_by_organs"  # not a row of the paper: ranks by the mean of the organs alone
 GREY_ORDER = tuple(organ.name for organ in sorted(CHAOS_MR.organs, key=lambda organ: organ.source_value))
 INTERVAL_SEED = 1  # of the resamples: the same patients give the same interval
