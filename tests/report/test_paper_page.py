@@ -98,7 +98,22 @@ def test_ranks_are_ours_and_those_of_the_printed_means(page):
         "2.5",
     ]
     assert found["rank by the average of the organs, ties averaged", "ours"] == ["5", "2.5", "6", "1", "2.5", "4"]
+    first = found["rank by the average of the organs, ties averaged", "difference"][0]
+    assert first == "+2.5"  # 5 for the printed 2.5
     assert found["rank by the average with background, ties averaged", "printed"] == ["not at hand"] * 6
+
+
+def test_ranks_among_fewer_losses_say_so_and_have_no_difference(tmp_path):
+    some = [whole(loss, value) for loss, value in (("crossE", 0.4), ("dice", 0.6), ("cross_entropy", 0.7))]
+    written = write_paper_page(tmp_path, {"table3": write_runs(tmp_path / "t3", *some)})
+    found = lines(written, "table3")
+    by_organs = "rank by the average of the organs, ties averaged"
+    shown = dict(
+        zip(("crossE", "iou11", "iou1505", "iou0515", "dice"), found[by_organs, "ours, among 2 losses"], strict=False)
+    )
+    assert (shown["crossE"], shown["dice"], shown["iou11"]) == ("2", "1", "not run")
+    assert (by_organs, "difference") not in found
+    assert ("average of the organs alone", "difference") in found
 
 
 def test_a_cell_that_nobody_copied_says_so_and_has_no_difference(page):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from steelyard.report.table import DASH, Cell, Header, Row, Section, Table
-from steelyard.study.paper.printed import AVERAGE, ORGAN_AVERAGE, RANK, PrintedTable
+from steelyard.study.paper.printed import AVERAGE, LOSSES, ORGAN_AVERAGE, RANK, PrintedTable
 from steelyard.study.paper.reproduce import FEWER, NOT_RUN, ORGAN_RANK, UNDEFINED
 
 TITLES = {
@@ -92,12 +92,17 @@ def _lines(table: PrintedTable, row: str, cells: list[dict[str, object]]) -> tup
     ours = tuple(_ours(c, c["ours"], ranked=ranked) for c in cells)
     lines = [Row(Header("worked out" if derived else "printed"), printed)]
     if any(c["ran"] for c in cells):
-        lines.append(Row(Header("ours, pooled" if not ranked else "ours"), ours))
+        lines.append(Row(Header(_ranked_title(cells) if ranked else "ours, pooled"), ours))
         if any(c["difference"] is not None for c in cells):
             lines.append(Row(Header("difference"), tuple(_difference(c) for c in cells)))
         if not ranked:
             lines.append(Row(Header("by patient"), tuple(_of_patients(c) for c in cells)))
     return tuple(lines)
+
+
+def _ranked_title(cells: list[dict[str, object]]) -> str:
+    among = sum(cell["ours"] is not None for cell in cells)
+    return "ours" if among == len(LOSSES) else f"ours, among {among} losses"
 
 
 def _printed(value: object, word: str, *, ranked: bool = False) -> WordCell:

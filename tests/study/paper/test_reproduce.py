@@ -79,6 +79,18 @@ def test_equal_averages_share_their_places_and_a_loss_outside_the_paper_takes_no
     assert places == {"crossE": 3.0, "iou11": 1.5, "iou0515": 1.5, "cross_entropy": None}
 
 
+def test_a_rank_among_fewer_losses_is_not_set_against_one_among_six():
+    values = dict(zip(LOSSES, (0.8, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
+    runs = {loss: run(loss, with_background(v, dict.fromkeys(FOUR, v))) for loss, v in values.items()}
+    cells = reproduce_table(printed_tables()["table3"], ours(*runs.values()), extremes)
+    assert at(cells, "rank_by_organs", "crossE")["difference"] == pytest.approx(1 - 2.5)
+    del runs["iou11"]
+    cells = reproduce_table(printed_tables()["table3"], ours(*runs.values()), extremes)
+    assert at(cells, "rank_by_organs", "crossE")["ours"] == 1  # among five
+    assert cells.filter(pl.col("row") == "rank_by_organs")["difference"].null_count() == len(LOSSES)
+    assert at(cells, "average_of_organs", "crossE")["difference"] == pytest.approx(0.8 - 0.815)
+
+
 def test_the_background_can_turn_the_ranks_round():
     runs = [
         run("crossE", with_background(0.1, dict.fromkeys(FOUR, 0.6))),  # .5 with background

@@ -73,7 +73,8 @@ def reproduce_table(printed: PrintedTable, ours: Ours | None, interval: Interval
 
     Tables 1 to 4 are filled by row and column: organs and background with pooled IoU, `average` with the mean over
     the classes, background included, `average_of_organs` without it, `rank` with 1 for the highest average among the
-    paper's losses, ties averaged. Losses of ours that the paper does not print follow as further columns.
+    paper's losses, ties averaged. Losses of ours that the paper does not print follow as further columns. A rank among
+    fewer losses than the paper's six is another number, so that it has no difference from the printed one.
 
     An interval is of the mean over patients, each once (cases and seeds averaged first). `interval` takes the
     patients' values and gives the bounds, or None where they are too few.
@@ -101,6 +102,7 @@ def reproduce_table(printed: PrintedTable, ours: Ours | None, interval: Interval
             if row == ORGAN_RANK and column in printed_ranks:
                 said, source = printed_ranks[column], "worked out from the averages of organs above"
             value = values.get((row, column), Value())
+            comparable = row not in _RANKED_BY or all((row, loss) in values for loss in LOSSES)
             patients = np.array(list(value.of_patients.values()))
             bounds = interval(patients) if len(patients) else None
             records.append(
@@ -112,7 +114,9 @@ def reproduce_table(printed: PrintedTable, ours: Ours | None, interval: Interval
                     "printed_word": cell.word if said is None else "",
                     "printed_source": source,
                     "ours": value.pooled,
-                    "difference": None if said is None or value.pooled is None else value.pooled - said,
+                    "difference": None
+                    if said is None or value.pooled is None or not comparable
+                    else value.pooled - said,
                     "patient_mean": float(patients.mean()) if len(patients) else None,
                     "low": bounds[0] if bounds else None,
                     "high": bounds[1] if bounds else None,
