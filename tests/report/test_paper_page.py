@@ -122,6 +122,17 @@ def test_a_cell_that_nobody_copied_says_so_and_has_no_difference(page):
     assert ("spleen", "difference") not in found
 
 
+def test_an_average_from_the_papers_summary_is_stated_not_printed(page):
+    found = lines(page, "table3")
+    average = "average, background included (as the paper's)"
+    assert found[average, "stated"] == [
+        "0.85", "not at hand", "not at hand", "0.90", "not at hand", "not at hand"
+    ]  # fmt: skip
+    assert (average, "printed") not in found
+    assert ("average of the organs alone", "worked out") in found
+    assert "The average is the paper&#39;s own summary" in page.read_text(encoding="utf-8")
+
+
 def test_a_study_not_run_keeps_its_printed_side(page):
     text = page.read_text(encoding="utf-8")
     assert "Not run yet: table1, table2, table3-fcn, sequence-split." in text

@@ -87,10 +87,11 @@ def _header(printed: PrintedTable, column: str) -> str:
 
 def _lines(table: PrintedTable, row: str, cells: list[dict[str, object]]) -> tuple[Row, ...]:
     ranked = row in RANKS
-    derived = any(c["printed"] is not None and c["printed_source"] != table.source for c in cells)
+    sources = {str(c["printed_source"]) for c in cells if c["printed"] is not None} - {table.source}
+    given = "printed" if not sources else "worked out" if all(s.startswith("worked out") for s in sources) else "stated"
     printed = tuple(_printed(c["printed"], str(c["printed_word"]), ranked=ranked) for c in cells)
     ours = tuple(_ours(c, c["ours"], ranked=ranked) for c in cells)
-    lines = [Row(Header("worked out" if derived else "printed"), printed)]
+    lines = [Row(Header(given), printed)]
     if any(c["ran"] for c in cells):
         lines.append(Row(Header(_ranked_title(cells) if ranked else "ours, pooled"), ours))
         if any(c["difference"] is not None for c in cells):
