@@ -45,13 +45,17 @@ def test_the_studies_of_a_folder_share_data_and_training_so_that_equal_runs_are_
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_each_partner_differs_from_table_3_in_one_thing(size):
+def test_each_partner_differs_from_table_3_in_one_setting_and_its_losses(size):
     third = spec(size, "table3")
-    off, split = spec(size, "augmentation-off"), spec(size, "sequence-split")
-    assert off.train == third.train.model_copy(update={"augment": "none"})
-    assert third.train.augment == "study"
-    assert split.folds == third.folds.model_copy(update={"by": "sequence"})
-    assert third.folds.by == "patient"
+    augmented = {"train": third.train.model_copy(update={"augment": "none"})}
+    divided = {"folds": third.folds.model_copy(update={"by": "sequence"})}
+    assert (third.train.augment, third.folds.by) == ("study", "patient")
+    for name, setting in (("augmentation-off", augmented), ("sequence-split", divided)):
+        partner = spec(size, name)
+        grid = third.grid.model_copy(update={"loss": partner.grid.loss})
+        study = third.study.model_copy(update={"name": partner.study.name})
+        assert partner == third.model_copy(update={"study": study, "grid": grid, **setting})
+        assert {loss.title for loss in partner.grid.loss} < {loss.title for loss in third.grid.loss}
     assert len(third.data.sequences) > 1  # with one sequence a patient, both splits would be the same
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from paper_scores import FOUR, extremes, ours, run
 
+from paper_scores import FOUR, extremes, ours, run
 from steelyard.study.paper.printed import LOSSES, ORGANS, Printed, PrintedTable, printed_tables
 from steelyard.study.paper.reproduce import permuted, ranks, reproduce_table
 
