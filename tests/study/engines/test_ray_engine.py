@@ -37,7 +37,7 @@ from studies import tiny_spec, write_patients
 # loopback alone when it is told that this is no place for clusters.
 ON_TWO_NODES = """
 import os
-os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 import sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
