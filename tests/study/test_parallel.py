@@ -141,7 +141,8 @@ def test_a_saved_state_is_that_of_one_process_and_goes_on_in_either_way(
 def test_the_first_process_alone_validates_saves_and_reports(together: Training) -> None:
     assert together.validated == [TinyNetwork]  # with epochs 1 and 2, looked at every second
     assert together.epochs == [1, 2]
-    assert [state.epoch for state in together.states] == [2]
+    saved = [state.epoch for state in together.states]  # also in between, where an epoch takes long
+    assert saved in ([2], [1, 2])
     assert type(together.network[1]) is nn.BatchNorm2d
 
 
@@ -175,7 +176,7 @@ def test_what_another_process_died_of_is_told(kind: type[TinyNetwork], error: ty
         Training(tiny(kind)).go(fit_in_parallel, 4, devices=2)
     assert str(caught.value) == said
     assert type(caught.value) is error
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 200
 
 
 def test_a_batch_smaller_than_the_number_of_processes_is_refused_before_any_is_started() -> None:

@@ -26,7 +26,7 @@ def test_a_process_that_dies_on_its_way_is_not_waited_for() -> None:
         started(command, work, processes=2, stop=never),
     ):
         pytest.fail("it never came")
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 100
 
 
 def test_a_stop_is_obeyed_while_processes_start_and_leaves_none_behind(tmp_path: Path) -> None:
