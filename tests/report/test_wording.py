@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from written_study import WrittenRun, write_study
 
 from steelyard.report.read import read_study
-from steelyard.report.wording import flattened, in_short, warnings, what_was_run
+from steelyard.report.wording import flattened, in_short, manifest, warnings, what_was_run
 
 
 def run(loss: str, liver: float, *, fold: int = 0, seed: int = 1, state: str = "done", patients: int = 2) -> WrittenRun:
@@ -42,3 +44,12 @@ def test_one_held_out_patient_is_told_in_the_singular(tmp_path):
     few, no_claim = warnings(read_study(write_study(tmp_path, [run("a", 0.3, patients=1)])))
     assert few == "1 held-out patient is too few for any paired test to reach p < .05."
     assert no_claim.endswith("can be made from 1 held-out patient, 1 fold and 1 seed.")
+
+
+def test_a_run_taken_from_another_study_says_so(tmp_path):
+    (taken,) = read_study(write_study(tmp_path, [run("a", 0.3)])).runs
+    assert "taken from the study" not in dict(manifest(taken))
+    record = json.loads(taken.files.manifest.read_text()) | {"taken_from": "first"}
+    taken.files.manifest.write_text(json.dumps(record))
+    (taken,) = read_study(tmp_path).runs
+    assert dict(manifest(taken))["taken from the study"] == "first"

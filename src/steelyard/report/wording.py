@@ -100,7 +100,8 @@ def warnings(study: Study) -> list[str]:
 
 def manifest(run: Run) -> list[tuple[str, str]]:
     """`run.json` as names and values, without paths of the machine that ran it."""
-    return flattened({**run.manifest, "spec": run.record.get("spec", {})})
+    taken = {"taken from the study": run.record["taken_from"]} if "taken_from" in run.record else {}
+    return flattened({**taken, **run.manifest, "spec": run.record.get("spec", {})})
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
