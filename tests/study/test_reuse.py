@@ -71,6 +71,20 @@ def test_a_run_of_other_code_is_not_taken(patients: Path, tmp_path: Path, key: s
     assert "taken from" not in said
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", None], ids=["empty", "cut off", "another thing", "gone"])
+def test_a_damaged_record_of_another_study_is_no_error_of_this_one(
+    patients: Path, tmp_path: Path, damage: str | None
+) -> None:
+    first, _ = carry_out(patients, tmp_path, "first", ["iou11"])
+    file = run_of(first, "iou11").manifest
+    file.unlink()
+    if damage is not None:
+        file.write_text(damage)
+    second, said = carry_out(patients, tmp_path, "second", ["iou11"])
+    assert "taken from" not in said
+    assert run_of(second, "iou11").is_done
+
+
 def test_a_run_that_differs_in_one_setting_is_trained_anew(patients: Path, tmp_path: Path) -> None:
     carry_out(patients, tmp_path, "first", ["iou11"])
     _, said = carry_out(patients, tmp_path, "second", ["iou11"], train={"l2": 0.01})

@@ -6,7 +6,6 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -26,17 +25,19 @@ def take_from_other_studies(plan: Plan, *, console: Console) -> None:
     runs of another version or commit are left alone. Files are linked where the file system can, and `run.json` says
     which study they were made in.
     """
-    code = _code({"commit": commit(), "versions": {"steelyard": version("steelyard")}})
+    code = (commit(), version("steelyard"))
     for run in plan.runs:
         folder = plan.run_folder(run)
         if folder.is_done:
             continue
-        found = sorted(plan.folder.parent.glob(f"*/{run.name}/DONE"))
-        for done in [done for done in found if _code(read_json(done.with_name("run.json"))["manifest"]) == code][:1]:
-            with folder.locked() as mine:
-                if mine and not folder.is_done:
-                    _take(RunFolder(done.parent), folder, study=plan.spec.study.name)
-                    console.print(f"{run.name}: taken from the study {done.parent.parent.name}", highlight=False)
+        found = (RunFolder(done.parent) for done in sorted(plan.folder.parent.glob(f"*/{run.name}/DONE")))
+        source = next((other for other in found if _made_by(other) == code), None)
+        if source is None:
+            continue
+        with folder.locked() as mine:
+            if mine and not folder.is_done:
+                _take(source, folder, study=plan.spec.study.name)
+                console.print(f"{run.name}: taken from the study {source.path.parent.name}", highlight=False)
 
 
 def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
@@ -52,8 +53,13 @@ def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
     target.mark_done()
 
 
-def _code(manifest: dict[str, Any]) -> tuple[object, object]:
-    return manifest.get("commit"), manifest.get("versions", {}).get("steelyard")
+def _made_by(run: RunFolder) -> tuple[str, str] | None:
+    """Commit and version that made a run; None where its record does not say, which is no error of this study."""
+    try:
+        manifest = read_json(run.manifest)["manifest"]
+        return manifest["commit"], manifest["versions"]["steelyard"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _link(source: Path, target: Path) -> None:
