@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from steelyard.errors import BadData
+from steelyard.metrics import METRICS
 from steelyard.runstore import write_parquet
 from steelyard.stats.paired import paired_differences, summarise
 from steelyard.stats.studentised import studentised_interval
+from steelyard.study.case_scores import case_scores
 from steelyard.study.declared import Declared, read_declared
 
 FILE = "beside.parquet"
@@ -82,18 +83,5 @@ def _rows(both: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _cases(declared: Declared, folder: Path, organs: tuple[str, ...]) -> pl.DataFrame:
     """The columns of `CASE` and `value`, the mean over the seeds of a case; cases without a value are left out."""
-    frames = [pl.DataFrame(schema=dict.fromkeys(CASE, pl.String) | {"value": pl.Float64})]
-    for run in declared.done:
-        path = folder / run.name / "scores.parquet"
-        try:
-            scores = pl.read_parquet(path, glob=False).filter(
-                pl.col("case_id").is_not_null() & pl.col("organ").is_in(organs),
-                pl.col("metric") == METRIC,
-                pl.col("convention") == CONVENTION,
-            )
-        except (OSError, pl.exceptions.PolarsError) as error:
-            said = str(error).splitlines()[0]
-            raise BadData(f"{path}: a table of a finished run cannot be read ({said}). Run the study again.") from error
-        identity = {key: pl.lit(getattr(run, key)) for key in ("network", "task", "loss")}
-        frames.append(scores.with_columns(**identity).select(*CASE, "value"))
-    return pl.concat(frames).drop_nulls("value").group_by(CASE).agg(pl.col("value").mean())
+    scores = case_scores(declared, folder, METRICS[METRIC]).filter(pl.col("organ").is_in(organs))
+    return scores.drop_nulls("value").group_by(CASE).agg(pl.col("value").mean())

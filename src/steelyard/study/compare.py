@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from steelyard.errors import BadData
 from steelyard.runstore import write_json, write_parquet
 from steelyard.stats.paired import Floats, minimum_detectable, paired_differences, summarise
 from steelyard.stats.power import STUDIES
@@ -22,6 +21,7 @@ from steelyard.stats.rank_stability import rank_shares
 from steelyard.stats.signed_rank import signed_rank_p
 from steelyard.stats.studentised import mean_p, studentised_interval
 from steelyard.stats.verdict import family_p, resamples_for, verdicts
+from steelyard.study.case_scores import case_scores
 from steelyard.study.declared import Declared, read_declared
 from steelyard.study.power_sentence import TRUE_DIFFERENCE, GroupPower, group_power
 
@@ -81,7 +81,7 @@ def write_comparisons(study_folder: Path) -> None:
         BadData: `study.json` or a finished run's scores are missing or damaged.
     """
     declared = read_declared(study_folder)
-    found = compare(declared, _scores(declared, study_folder))
+    found = compare(declared, case_scores(declared, study_folder, declared.metric))
     write_parquet(study_folder / "comparisons.parquet", found.table)
     write_parquet(study_folder / "ranks.parquet", found.ranks)
     resampling = {"seed": SEED, "resamples": resamples_for(declared.family_size), "simulated_studies": STUDIES}
@@ -227,32 +227,6 @@ def _patient_means(scores: pl.DataFrame, losses: list[str], organ: str | None) -
         keys = keys.join(of_loss, on=MEASURED, how="left", maintain_order="left")
     organs = keys.drop_nulls(losses).group_by("patient_id", "organ", maintain_order=True).agg(pl.col(losses).mean())
     return organs.group_by("patient_id", maintain_order=True).agg(pl.col(losses).mean()).sort("patient_id")
-
-
-def _scores(declared: Declared, study_folder: Path) -> pl.DataFrame:
-    """The metric's values of every finished run, in every case and organ."""
-    schema = {"network": pl.String, "task": pl.String, "loss": pl.String, "fold": pl.Int64, "seed": pl.Int64}
-    schema |= {"patient_id": pl.String, "case_id": pl.String, "organ": pl.String, "value": pl.Float64}
-    frames = []
-    for run in declared.done:
-        path = study_folder / run.name / "scores.parquet"
-        try:
-            frame = pl.read_parquet(path, glob=False).filter(
-                pl.col("case_id").is_not_null(),
-                pl.col("metric") == declared.metric.name,
-                pl.col("convention") == declared.metric.convention,
-                pl.col("organ").is_in(declared.organs if run.organ is None else [run.organ]),
-            )
-            value = pl.col("value").abs() if declared.metric.better == "nearer_zero" else pl.col("value")
-            identity = {"network": run.network, "task": run.task, "loss": run.loss, "fold": run.fold, "seed": run.seed}
-            frame = frame.with_columns(value, **{key: pl.lit(known) for key, known in identity.items()})
-            frames.append(frame.select(pl.col(key).cast(kind) for key, kind in schema.items()))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            first_line = str(error).splitlines()[0]
-            raise BadData(
-                f"{path}: a table of a finished run cannot be read ({first_line}). Run the study again."
-            ) from error
-    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
 def _mean(values: Floats) -> float | None:
