@@ -1,0 +1,24 @@
+"""The command itself, to which every file of this package adds its verbs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cyclopts import App
+
+from steelyard import __version__
+
+app = App(
+    name="steelyard",
+    help="Weigh false negatives against false positives: train, compare and prove segmentation losses.",
+    version=__version__,
+    help_format="plaintext",  # markdown would load a parser and be no better to read
+    result_action="return_value",
+)
+
+
+def console() -> Any:
+    """Where commands print: plain text, nothing of it read as markup."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False)
