@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def state(self) -> Path:
+        """The last state of a finished training, where the run was asked to keep it."""
+        return self.path / "state.pt"
+
+    @property
     def weights(self) -> Path:
         return self.path / "weights.safetensors"
 
@@ -97,6 +102,10 @@ class RunFolder:
 
     def prediction(self, case_id: str) -> Path:
         return self.path / "predictions" / f"{case_id}.nii.gz"
+
+    def probabilities(self, case_id: str) -> Path:
+        """Of every voxel of a case, where the run was asked to keep them; they may be deleted afterwards."""
+        return self.path / "probabilities" / f"{case_id}.npz"
 
     @property
     def is_done(self) -> bool:

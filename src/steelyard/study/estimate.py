@@ -79,7 +79,7 @@ def estimate(plan: Plan) -> Estimate:
     workers = usual_workers(plan)
     return Estimate(
         seconds={
-            run.name: per_slice[run.network.title] * training[run.name] * plan.spec.train.epochs / faster
+            run.name: per_slice[run.network.title] * training[run.name] * plan.epochs_of(run) / faster
             for run in plan.runs
         },
         workers=workers,

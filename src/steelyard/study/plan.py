@@ -33,7 +33,15 @@ NEVER_CHANGES_A_RESULT = {"device", "precision", "validate_every"}  # keys of [t
 
 @dataclass(frozen=True)
 class Run:
-    """One network trained with one loss on one fold from one seed: on all organs, or (`uniclass`) on one of them."""
+    """One network trained with one loss on one fold from one seed: on all organs, or (`uniclass`) on one of them.
+
+    Attributes:
+        epochs: of this run; those of [train] when None.
+        start: the name of a run of the same study from whose last state this one goes on, instead of from new
+            weights; that run must be done and have kept its state.
+        keeps_state: leave the last state of the training behind, for runs that start from it.
+        keeps_probabilities: leave the probabilities of every held-out voxel behind.
+    """
 
     name: str
     network: Part
@@ -42,6 +50,10 @@ class Run:
     seed: int
     task: Task = "multiclass"
     organ: str | None = None
+    epochs: int | None = None
+    start: str | None = None
+    keeps_state: bool = False
+    keeps_probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,14 @@ class Plan:
     def run_folder(self, run: Run) -> RunFolder:
         """Where a run's files go."""
         return RunFolder(self.folder / run.name)
+
+    def epochs_of(self, run: Run) -> int:
+        """How many epochs a run's network has seen at its end, those of the run that it started from among them."""
+        return self.spec.train.epochs if run.epochs is None else run.epochs
+
+    def named(self, run: Run) -> Run:
+        """The run with its name, which changes when anything changes that can change its result."""
+        return _named_run(self.spec, self.dataset.label_set, run, self.data_hashes, self.precision)
 
     def hash_of(self, keys: tuple[CaseKey, ...]) -> str:
         """One hash over the files of those cases."""
@@ -148,7 +168,7 @@ def write_plan(plan: Plan) -> None:
             "precision": plan.precision,
             "declaration": declaration(plan.folder, plan.spec.compare, done=done, runs=len(plan.runs)),
             "label_set": _label_set_json(plan.dataset.label_set),
-            "runs": [describe(run) | {"organ": run.organ} for run in plan.runs],
+            "runs": [describe(run) | {"organ": run.organ, "epochs": plan.epochs_of(run)} for run in plan.runs],
             "warnings": list(plan.warnings),
         },
     )
@@ -232,7 +252,7 @@ def _targets(spec: StudySpec, label_set: LabelSet) -> list[tuple[Task, str | Non
 def _named_run(
     spec: StudySpec, label_set: LabelSet, run: Run, hashes: Mapping[CaseKey, str], precision: Precision
 ) -> Run:
-    """The run with its name, which changes when anything changes that can change its result."""
+    epochs = {} if run.epochs is None else {"epochs": run.epochs}
     never = NEVER_CHANGES_A_RESULT | ({"devices"} if spec.train.devices == 1 else set())
     decides = {
         "train": [hashes[key] for key in run.fold.train],
@@ -240,7 +260,7 @@ def _named_run(
         "dataset": [spec.data.dataset, spec.data.options],
         "labels": [(organ.name, organ.source_value) for organ in label_set.organs],
         "preprocess": spec.preprocess.model_dump(),
-        "schedule": spec.train.model_dump(exclude=never) | {"precision": precision},
+        "schedule": spec.train.model_dump(exclude=never) | {"precision": precision} | epochs,
         "network": [
             run.network.model_dump(),
             _content_of(run.network.options.get("weights")),
@@ -251,6 +271,10 @@ def _named_run(
     }
     if run.organ is not None:
         decides["organ"] = run.organ
+    if run.start is not None:
+        decides["start"] = run.start
+    if kept := [kind for kind in ("keeps_state", "keeps_probabilities") if getattr(run, kind)]:
+        decides["kept"] = kept  # a run without them is of no use to those that ask for them
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{run.network.title}-{run.loss.title}").strip("-")[:60]
     only = "" if run.organ is None else "-" + re.sub(r"[^A-Za-z0-9.]+", "-", run.organ)
     return replace(run, name=f"{slug}{only}-f{run.fold.index}-s{run.seed}-{_digest(decides)[:8]}")

@@ -13,6 +13,7 @@ from steelyard.batches.slices import SliceSet
 from steelyard.confusion import count_labels, iou
 from steelyard.evaluate import CaseEvaluation, evaluate_case, pool
 from steelyard.io.nifti import write_label_map
+from steelyard.io.probabilities import write_probabilities
 from steelyard.labels import LabelSet
 from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
@@ -39,10 +40,14 @@ def score_run(
 ) -> None:
     """Predict every held-out case on its own grid, write the label maps, and score them there.
 
-    A uniclass run is scored on its organ alone: means over its two classes would not compare with those over five.
+    A run that holds nobody out has no scores. A uniclass run is scored on its organ alone: means over its two classes
+    would not compare with those over five.
     """
     label_set = task_label_set(plan.dataset.label_set, run.organ)
     evaluations = []
+    voxels_ml = []
+    if not run.fold.test:
+        return
     for key in run.fold.test:
         stop_if_asked(stop, "while scoring")
         case, whole_reference = read_labelled(plan.dataset, key)
@@ -52,6 +57,9 @@ def score_run(
         )
         prediction = to_label_map(probabilities, case.image.geometry, label_set)
         write_label_map(folder.prediction(case.case_id), prediction)
+        if run.keeps_probabilities:
+            write_probabilities(folder.probabilities(case.case_id), probabilities)
+        voxels_ml.append(case.image.geometry.voxel_ml)
         evaluations.append(
             evaluate_case(
                 reference,
@@ -67,11 +75,11 @@ def score_run(
     if run.organ is not None:
         scores = [score for score in scores if score.organ == run.organ]
     stamp = {"study": plan.spec.study.name} | describe(run)
-    write_parquet(folder.counts, _counts_frame(evaluations, label_set))
+    write_parquet(folder.counts, _counts_frame(evaluations, voxels_ml, label_set))
     write_parquet(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores))
 
 
-def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.DataFrame:
+def _counts_frame(evaluations: list[CaseEvaluation], voxels_ml: list[float], label_set: LabelSet) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
@@ -81,8 +89,9 @@ def _counts_frame(evaluations: list[CaseEvaluation], label_set: LabelSet) -> pl.
                 "class_index": index,
                 "class_name": name,
                 **{field: int(getattr(evaluation.counts, field)[index]) for field in ("tp", "fp", "fn", "tn")},
+                "voxel_ml": voxel_ml,
             }
-            for evaluation in evaluations
+            for evaluation, voxel_ml in zip(evaluations, voxels_ml, strict=True)
             for index, name in enumerate(label_set.class_names)
         ]
     )

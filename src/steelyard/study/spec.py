@@ -7,7 +7,7 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -135,6 +135,52 @@ class CompareTable(_Table):
     organs: Annotated[list[str], Field(min_length=1)] | None = None
 
 
+class CalibrateTable(_Table):
+    """[calibrate]: which FP/FN weights to try, and by what to choose; read by `steelyard calibrate`, changes no run.
+
+    Each r of `values` is fn_weight / (fp_weight + fn_weight), with fp_weight + fn_weight = 2: 0.5 is IoU, 0.75 the
+    study's iou0515. Every outer fold of [folds] chooses for itself, on `inner_folds` folds of its training patients.
+
+    Args:
+        strategy: `grid` trains every value in full; `search` gives up the worse ones early (successive halving) and
+            may propose values of its own; `warm` branches off from one shared start.
+        values: the r to try.
+        per_organ: choose r for each organ; the background keeps equal weights.
+        loss: what takes the weights: `tversky`, or `per_organ` with one tversky per organ, with further options.
+        objective: `iou` or `dice` (mean over organs), or a table: { name = "recall", organ = "liver", at_least = 0.95 }
+            (then the least volume spilled), { name = "cost", fn_per_ml = 3, fp_per_ml = 1 }, { name = "volume_bias",
+            within_ml = 20 } (then the best mean IoU).
+        proposals: how many further values `search` proposes, after those of `values`.
+        budget_epochs, budget_hours: the most that all trainings together may take (hours of one worker).
+        max_miss: for one organ, the share of it that may be missed on average: `{ liver = 0.1 }`.
+        bound_patients: how many patients are set aside for that bound, and for nothing else.
+    """
+
+    strategy: Literal["grid", "search", "warm"] = "grid"
+    values: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=2)] = [
+        0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
+    ]  # fmt: skip
+    inner_folds: Annotated[int, Field(ge=2)] = 3
+    per_organ: bool = False
+    loss: PartOrName = Part(name="tversky")
+    objective: PartOrName = Part(name="iou")
+    proposals: Annotated[int, Field(ge=0)] = 0
+    budget_epochs: Annotated[int, Field(ge=1)] | None = None
+    budget_hours: Annotated[float, Field(gt=0)] | None = None
+    max_miss: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=1)] | None = None
+    bound_patients: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CalibrateTable:
+        if len(set(self.values)) < len(self.values):
+            raise ValueError(f"values must differ; came {self.values}")
+        if self.proposals and self.strategy != "search":
+            raise ValueError(f'proposals are for strategy = "search"; came "{self.strategy}"')
+        if self.loss.name not in ("tversky", "per_organ"):
+            raise ValueError(f'loss must be "tversky" or "per_organ"; came "{self.loss.name}"')
+        return self
+
+
 class StudySpec(_Table):
     """A whole study file."""
 
@@ -145,6 +191,7 @@ class StudySpec(_Table):
     train: TrainTable = TrainTable()
     grid: GridTable
     compare: CompareTable = CompareTable()
+    calibrate: CalibrateTable | None = None
 
     @property
     def folder(self) -> Path:
@@ -250,6 +297,7 @@ def _explain(error: Any) -> str:
 def _keys_at(location: list[str]) -> list[str]:
     fields = StudySpec.model_fields
     for part in location:
-        table = fields[part].annotation
-        fields = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
+        annotation = fields[part].annotation
+        kinds = (annotation, *get_args(annotation))  # a table, or one that may be left out
+        fields = next((k.model_fields for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), {})
     return sorted(fields)

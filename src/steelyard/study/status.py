@@ -85,7 +85,7 @@ def plan_status(plan: Plan) -> Status:
     """The status that the runs of a plan have, whether it was ever started or not."""
     from steelyard.study.plan import describe
 
-    described = [describe(run) | {"organ": run.organ} for run in plan.runs]
+    described = [describe(run) | {"organ": run.organ, "epochs": plan.epochs_of(run)} for run in plan.runs]
     return _status(plan.folder, plan.spec.study.name, described, epochs=plan.spec.train.epochs)
 
 
@@ -142,7 +142,7 @@ def is_held(folder: RunFolder) -> bool:
 
 
 def _status(folder: Path, name: str, described: Iterable[Mapping[str, Any]], *, epochs: int) -> Status:
-    looked = [_look(RunFolder(folder / run["run"]), run, epochs) for run in described]
+    looked = [_look(RunFolder(folder / run["run"]), run, run.get("epochs", epochs)) for run in described]
     costs = _costs(looked)
     runs = tuple(replace(run, seconds_left=_seconds_left(run, beat, costs)) for run, beat, _ in looked)
     return Status(name, runs, _study_seconds_left(runs))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import polars as pl
 from rich.console import Console
 
 from steelyard.batches.order import Batches
-from steelyard.batches.slices import stack_slices
-from steelyard.checkpoint import load_state, save_state, save_weights
-from steelyard.errors import SteelyardError
+from steelyard.batches.slices import SliceSet, stack_slices
+from steelyard.checkpoint import TrainingState, load_state, save_state, save_weights
+from steelyard.datasets import CaseKey
+from steelyard.errors import BadData, SteelyardError
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parquet
 from steelyard.study.cases import Cases, Stop
+from steelyard.study.gradient_probe import gradient_probe
 from steelyard.study.heartbeat import Heartbeat, beat_file, tell_each
 from steelyard.study.manifest import manifest
 from steelyard.study.objects import augmentation_of, device_of, loss_of, network_of, preprocessing_of, schedule_of
@@ -54,15 +57,14 @@ def _carry_out(
     device = device_of(plan.spec.train)
     label_set = task_label_set(plan.dataset.label_set, run.organ)
     context = preprocessing_of(plan.spec).context
-    schedule = schedule_of(plan.spec.train, plan.precision)
-    training, held_out = (
-        task_slices(
-            stack_slices([cases[key] for key in keys], context=context, device=device),
-            plan.dataset.label_set,
-            run.organ,
-        )
-        for keys in (run.fold.train, run.fold.test)
-    )
+    schedule = replace(schedule_of(plan.spec.train, plan.precision), epochs=plan.epochs_of(run))
+
+    def slices_of(keys: tuple[CaseKey, ...]) -> SliceSet:
+        stacked = stack_slices([cases[key] for key in keys], context=context, device=device)
+        return task_slices(stacked, plan.dataset.label_set, run.organ)
+
+    training = slices_of(run.fold.train)
+    held_out = slices_of(run.fold.test) if run.fold.test else None  # a final network is trained on everybody
     network = network_of(
         run.network,
         channels=training.images.shape[1],
@@ -79,16 +81,17 @@ def _carry_out(
     )
     _write_manifest(plan, run, folder, about)
 
-    resume = load_state(folder.checkpoint)
+    resume = _state_to_go_on_from(plan, run, folder)
     first_epoch = 0 if resume is None else resume.epoch
     with (
         TrainingProgress(console, title, epochs=schedule.epochs, first_epoch=first_epoch) as progress,
         warnings.catch_warnings(record=True) as warned,
     ):
         train = fit if plan.spec.train.devices == 1 else partial(fit_in_parallel, devices=plan.spec.train.devices)
+        loss = loss_of(run.loss, training.class_frequencies(label_set.class_count)).to(device)
         history = train(
             network,
-            loss_of(run.loss, training.class_frequencies(label_set.class_count)).to(device),
+            loss,
             Batches(
                 training,
                 batch_size=plan.spec.train.batch_size,
@@ -98,9 +101,16 @@ def _carry_out(
             schedule,
             resume=resume,
             save=lambda state: save_state(folder.checkpoint, state),
-            validate=lambda network: held_out_iou(network, held_out, label_set, plan),
+            validate=lambda network: {} if held_out is None else held_out_iou(network, held_out, label_set, plan),
             progress=tell_each(progress, Heartbeat(folder, epochs=schedule.epochs, first_epoch=first_epoch)),
             stop=stop,
+            observe=gradient_probe(
+                training,
+                loss,
+                batch_size=plan.spec.train.batch_size,
+                class_names=label_set.class_names,
+                precision=plan.precision,
+            ),
         )
     save_weights(folder.weights, network)
     frame = pl.DataFrame(
@@ -116,9 +126,27 @@ def _carry_out(
         "warnings": sorted({str(warning.message) for warning in warned}),
     }
     _write_manifest(plan, run, folder, about)
+    if run.keeps_state and folder.checkpoint.exists():
+        folder.checkpoint.replace(folder.state)
     folder.mark_done()
     folder.checkpoint.unlink(missing_ok=True)
     beat_file(folder).unlink(missing_ok=True)
+
+
+def _state_to_go_on_from(plan: Plan, run: Run, folder: RunFolder) -> TrainingState | None:
+    """The run's own last state, else the one of the run that it starts from, else None.
+
+    Raises:
+        BadData: a state is damaged, or the run to start from has none.
+    """
+    own = load_state(folder.checkpoint) or load_state(folder.state)
+    if own is not None or run.start is None:
+        return own
+    before = RunFolder(plan.folder / run.start).state
+    state = load_state(before)
+    if state is None:
+        raise BadData(f"{run.name} starts from {before}, which is not there. Delete that run's folder and try again.")
+    return state
 
 
 def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:
