@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from steelyard.losses import LOSSES, IoULoss
+from steelyard.losses.per_organ import per_organ
 from worked_losses import built, random_case, value_and_gradient
 
 SHARES = {"equal": (slice(0, 3), slice(3, 6)), "unequal": (slice(0, 1), slice(1, 6))}
@@ -24,6 +25,11 @@ def losses() -> dict[str, nn.Module]:
         "by slice, skipping": IoULoss(scope="slice", absent="skip", class_weights=[0.2, 0.5, 3.0], **prices),
         "by slice, penalising": IoULoss(scope="slice", absent="penalise", **prices),
         "skipping": IoULoss(absent="skip", class_weights=[0.2, 0.5, 3.0], background=False, **prices),
+        "per organ": per_organ(
+            organs=[{"name": "tversky", "scope": "slice", "absent": "penalise", **prices}, "crossE"],
+            weights=[0.7, 2.0],
+            class_frequencies=[0.5, 0.3, 0.2],
+        ),
         "penalising": IoULoss(absent="penalise", fp_weight=[0.2, 0.9, 1.4], fn_weight=1.1),
     }
 

@@ -15,7 +15,7 @@ from steelyard.losses import LOSSES
 from worked_losses import built, random_case, value_and_gradient
 
 ALL = sorted(LOSSES)
-STUDY = {"crossE", "cross_entropy", "iou11", "iou1505", "iou0515", "dice", "diceBK", "dice_ce", "tversky"}
+STUDY = {"crossE", "cross_entropy", "iou11", "iou1505", "iou0515", "dice", "diceBK", "dice_ce", "tversky", "per_organ"}
 FLOATS = [torch.bfloat16, torch.float16, torch.float32]
 
 

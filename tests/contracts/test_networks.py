@@ -37,6 +37,7 @@ def test_the_expected_networks_are_registered():
         "unet_vgg16",
         "unet_matlab",
         "unet_resnet18",
+        "unet_resnet18_heads",
         "fcn8s_vgg16",
         "deeplabv3_resnet18",
         "deeplabv3plus_resnet18",
@@ -52,10 +53,14 @@ def test_logits_have_one_map_per_class_at_the_size_of_the_image(network: nn.Modu
 
 
 def test_one_channel_and_five_classes_need_another_first_and_last_layer_alone(name: str, network: nn.Module):
+    """Or, where each organ has a head, three heads more like the one that there is."""
     other = build_network(name, 1, 5, seed=SEED)
     with torch.no_grad():
         assert other.eval()(torch.zeros(1, 1, 67, 45)).shape == (1, 5, 67, 45)
     shapes = {key: value.shape for key, value in network.state_dict().items()}
+    of_head = {key.removeprefix("heads.0."): shape for key, shape in shapes.items() if key.startswith("heads.")}
+    if of_head:
+        shapes |= {f"heads.{head}.{key}": shape for head in (1, 2, 3) for key, shape in of_head.items()}
     changed = {key for key, value in other.state_dict().items() if value.shape != shapes.pop(key)}
     assert not shapes
     assert len([key for key in changed if key.startswith(("encoder.", "down."))]) == 1
