@@ -131,6 +131,8 @@ def per_organ(
     >>> loss = per_organ(organs=[prices, "cross_entropy"], weights=[1, 2])
     """
     losses: nn.Module | list[nn.Module]
+    if not isinstance(organs, str | Mapping | Sequence):
+        raise ValueError(f"organs must be a list with one loss per organ, or one loss for all; came {organs!r}.")
     if not isinstance(organs, str | Mapping):
         losses = [_built(entry, organ, class_frequencies) for organ, entry in enumerate(organs, start=1)]
     elif class_frequencies is None:

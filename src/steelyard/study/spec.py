@@ -37,10 +37,27 @@ class Part(BaseModel):
 
     @property
     def title(self) -> str:
-        """The name as tables show it: `tversky(fp_weight=0.3, fn_weight=1.7)`."""
-        shown = {key: Path(v).name if isinstance(v, str) else v for key, v in self.options.items()}  # files by name
-        options = ", ".join(f"{key}={value}" for key, value in shown.items())
+        """The name as tables show it: `tversky(fp_weight=0.3, fn_weight=1.7)`, `per_organ(tversky 0.3/1.7, dice)`."""
+        options = ", ".join(_shown(key, value) for key, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+def _shown(key: str, value: Any) -> str:
+    """An option as tables show it: files by name, a list of losses as it stands."""
+    if key == "organs" and isinstance(value, list):
+        return ", ".join(map(_entry, value))
+    return f"{key}={Path(value).name if isinstance(value, str) else _entry(value)}"
+
+
+def _entry(value: Any) -> str:
+    """A loss within a loss, shortly: two prices and nothing else as FP/FN, `tversky 0.3/1.7`."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return str(value)
+    part = Part.model_validate(value)
+    prices = [part.options.get(key) for key in ("fp_weight", "fn_weight")]
+    if len(part.options) == len(prices) and all(isinstance(price, int | float) for price in prices):
+        return f"{part.name} {prices[0]}/{prices[1]}"
+    return part.title
 
 
 def _part(value: Any) -> Any:
