@@ -1,0 +1,1 @@
+"""What happens to probabilities after the network: decisions other than the most probable class. Opens no file."""
