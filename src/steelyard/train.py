@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,6 +17,7 @@ from steelyard.checkpoint import TrainingState
 from steelyard.errors import Interrupted
 from steelyard.precision import Precision, autocast
 
+Observed = tuple[str, str | None, float | None]  # quantity, organ, value: a row of the history but for its epoch
 SECONDS_BETWEEN_SAVES = 20.0  # what a kill -9 may cost, beside the epoch under way
 
 
@@ -69,12 +70,14 @@ def fit(
     validate: Callable[[nn.Module], Mapping[str, float | None]],
     progress: Progress,
     stop: Callable[[], bool] = lambda: False,
+    observe: Callable[[nn.Module], Iterable[Observed]] = lambda _: (),
 ) -> list[dict[str, Any]]:
     """Train in place; the history comes back as tidy rows {epoch, quantity, organ, value}.
 
-    `validate` answers with the held-out IoU per organ, which is recorded and never chooses anything. `save` is called
-    with a state from which training goes on bit-identically (on a CPU, at the same thread count): every
-    `SECONDS_BETWEEN_SAVES`, and at the end. Random numbers depend on seed and epoch alone.
+    `validate` answers with the held-out IoU per organ, which is recorded and never chooses anything. `observe` is
+    asked after the first epoch and whenever `validate` is; its rows are recorded likewise, and it leaves the network's
+    weights as they are. `save` is called with a state from which training goes on bit-identically (on a CPU, at the
+    same thread count): every `SECONDS_BETWEEN_SAVES`, and at the end. Random numbers depend on seed and epoch alone.
 
     Raises:
         Interrupted: `stop` answered True; the last saved state stands.
@@ -112,7 +115,10 @@ def fit(
             raise ArithmeticError(f"the loss became {mean} in epoch {epoch + 1}; lower the learning rate")
         rows = [_row(epoch, "training_loss", None, mean), _row(epoch, "learning_rate", None, schedule.rate(epoch))]
         last = epoch + 1 == schedule.epochs
-        if last or (epoch + 1) % schedule.validate_every == 0:
+        looks = last or (epoch + 1) % schedule.validate_every == 0
+        if looks or epoch == 0:  # all processes of a training together, before the first of them validates
+            rows += [_row(epoch, *observed) for observed in observe(network)]
+        if looks:
             rows += [_row(epoch, "validation_iou", organ, iou) for organ, iou in validate(network).items()]
         rows.append(_row(epoch, "seconds", None, time.monotonic() - started))
         history += rows

@@ -33,6 +33,8 @@ from steelyard.checkpoint import TrainingState, load_state, save_state
 from steelyard.errors import BadSpec, Interrupted
 from steelyard.losses.dice_ce import DiceCrossEntropyLoss
 from steelyard.study import parallel
+from steelyard.study.gradient_kinds import KINDS
+from steelyard.study.gradient_probe import GradientProbe, gradient_probe
 from steelyard.study.parallel import ProcessKilled, device_errors, fit_in_parallel
 from steelyard.study.plan import make_plan
 from steelyard.study.run import run_study
@@ -62,7 +64,7 @@ class Training:
             save=lambda state: self.states.append(copy.deepcopy(state)),
             validate=self.validate,
             progress=self,
-            **more,
+            **{"observe": look()} | more,
         )
         return self
 
@@ -89,6 +91,11 @@ def batches() -> Batches:
     labels[:3, 10:14, 6:11] = 2
     images = labels[:, None] + 0.3 * torch.randn(11, 1, 16, 12, generator=generator)
     return Batches(SliceSet(images, labels), batch_size=5, seed=1, augmentation=RandomAffine(translate_px=2))
+
+
+def look() -> GradientProbe:
+    names = ("background", "liver", "spleen")
+    return gradient_probe(batches().slices, DiceCrossEntropyLoss(), batch_size=5, class_names=names, precision="fp32")
 
 
 def tiny(kind: type[TinyNetwork] = TinyNetwork, seed: int = 0) -> TinyNetwork:
@@ -123,6 +130,19 @@ def test_two_processes_make_the_network_of_one(together: Training) -> None:
     assert_same_weights(short.network, together.network)
     moved = (together.network[0].weight - tiny()[0].weight).abs().max()
     assert moved > 0.01  # else the agreement would mean little
+
+
+def test_two_processes_see_the_gradient_fall_where_one_does(alone: Training, together: Training) -> None:
+    for kind in KINDS:
+        found = together.values(kind.quantity)
+        assert found == pytest.approx(alone.values(kind.quantity)[: len(found)], rel=1e-4, abs=1e-9)
+    assert sum(sum(together.values(kind.quantity)) for kind in KINDS) == pytest.approx(2)  # after epochs 1 and 2
+
+
+def test_a_look_at_the_gradient_changes_no_bit_of_two_processes_network(together: Training) -> None:
+    blind = Training(tiny()).go(fit_in_parallel, 2, devices=2, observe=None)
+    for name, values in blind.network.state_dict().items():
+        assert torch.equal(values, together.network.state_dict()[name]), name
 
 
 def test_a_saved_state_is_that_of_one_process_and_goes_on_in_either_way(

@@ -7,7 +7,7 @@ import copy
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,11 +18,12 @@ from steelyard.batches.order import Batches
 from steelyard.batches.slices import SliceSet
 from steelyard.checkpoint import TrainingState
 from steelyard.errors import BadSpec, Interrupted
+from steelyard.study.gradient_probe import GradientProbe
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.pooled_norm import with_pooled_norms
 from steelyard.study.process_group import fault_behind, meet, one_line, started, threads_shared
 from steelyard.study.spec import TrainTable
-from steelyard.train import Progress, Schedule, fit
+from steelyard.train import Observed, Progress, Schedule, fit
 
 FOLLOW = "from steelyard.study.parallel import follow; follow()"
 CANNOT_BE_SENT = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)  # pickle and torch, each in its way
@@ -63,13 +64,14 @@ def fit_in_parallel(
     validate: Callable[[nn.Module], Mapping[str, float | None]],
     progress: Progress,
     stop: Callable[[], bool] = lambda: False,
+    observe: GradientProbe | None = None,
 ) -> list[dict[str, Any]]:
     """`fit` with `devices` processes on this machine: the same steps, states and history, and the network trained.
 
-    This process is the first; it alone saves, validates and reports. The others are started for this training and end
-    with it. On a GPU process i takes the visible GPU i; on the CPU the processes share out the threads. Loss, gradient
-    and batch normalisation are those of the whole batch, so that the weights are those of one process up to rounding;
-    dropout alone draws other numbers.
+    This process is the first; it alone saves, validates and reports, while all observe, each its rows. The others are
+    started for this training and end with it. On a GPU process i takes the visible GPU i; on the CPU the processes
+    share out the threads. Loss, gradient and batch normalisation are those of the whole batch, so that the weights are
+    those of one process up to rounding; dropout alone draws other numbers.
 
     Raises:
         BadSpec: a batch of fewer slices than processes, or a network that cannot be sent to another process.
@@ -83,7 +85,7 @@ def fit_in_parallel(
         own = batches.of_process(0, devices)
     except ValueError as error:
         raise BadSpec(f"[train] devices = {devices}: {error}") from error
-    work = _packed(network, loss, batches, schedule, resume, devices=devices)
+    work = _packed(network, loss, batches, schedule, resume, observe, devices=devices)
     with threads_shared(devices), started(FOLLOW, work, processes=devices, stop=stop) as (others, store):
         try:
             with _fabric(0, devices, store, kind) as fabric:
@@ -98,6 +100,7 @@ def fit_in_parallel(
                     validate=validate,
                     progress=progress,
                     stop=stop,
+                    observe=_of_process(observe, 0, devices),
                 )
         except RuntimeError as error:
             if (fault := fault_behind(error, others)) is not None:
@@ -109,7 +112,7 @@ def fit_in_parallel(
 def follow() -> None:
     """What every process but the first does; `fit_in_parallel` starts it."""
     try:
-        kind, network, loss, batches, schedule, resume = pickle.load(sys.stdin.buffer)
+        kind, network, loss, batches, schedule, resume, observe = pickle.load(sys.stdin.buffer)
         process, processes, store = meet()
         with (
             stop_on_signals() as stop,
@@ -128,6 +131,7 @@ def follow() -> None:
                 validate=lambda _: {},
                 progress=_Silent(),
                 stop=stop,
+                observe=_of_process(observe and observe.on(fabric.device), process, processes),
             )
     except Exception as error:
         print(one_line(error), file=sys.stderr, flush=True)
@@ -143,6 +147,7 @@ def _fit_together(
     *,
     validate: Callable[[nn.Module], Mapping[str, float | None]],
     stop: Callable[[], bool],
+    observe: Callable[[nn.Module], Iterable[Observed]],
     **same: Any,
 ) -> list[dict[str, Any]]:
     """The one training loop, in every process, on a copy of the network wrapped so that gradients are averaged."""
@@ -154,6 +159,7 @@ def _fit_together(
         schedule,
         validate=lambda _: validate(shared),  # in the first process alone: the wrapper would wait for the others
         stop=lambda: _any_process(stop()),
+        observe=lambda _: observe(shared),
         **same,
     )
     network.load_state_dict(shared.state_dict())
@@ -209,6 +215,7 @@ def _packed(
     batches: Batches,
     schedule: Schedule,
     resume: TrainingState | None,
+    observe: GradientProbe | None,
     *,
     devices: int,
 ) -> bytes:
@@ -216,13 +223,20 @@ def _packed(
     kind, cpu = batches.slices.images.device.type, torch.device("cpu")
     sent = copy.copy(batches)
     sent.slices = _on(batches.slices, cpu)
+    work = (schedule, resume, observe and observe.on(cpu))
     try:
-        return pickle.dumps((kind, copy.deepcopy(network).to(cpu), copy.deepcopy(loss).to(cpu), sent, schedule, resume))
+        return pickle.dumps((kind, copy.deepcopy(network).to(cpu), copy.deepcopy(loss).to(cpu), sent, *work))
     except CANNOT_BE_SENT as error:
         raise BadSpec(
             f"[train] devices = {devices}: network and loss go to other processes, and cannot ({one_line(error)}). "
             "Define them in a module, without lambdas, or use devices = 1."
         ) from error
+
+
+def _of_process(
+    observe: GradientProbe | None, process: int, processes: int
+) -> Callable[[nn.Module], Iterable[Observed]]:
+    return (lambda _: ()) if observe is None else observe.of_process(process, processes)
 
 
 def _on(slices: SliceSet, device: torch.device) -> SliceSet:
