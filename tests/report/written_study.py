@@ -25,6 +25,7 @@ class WrittenRun:
     """`cases`: case id → organ → IoU (None: undefined); the patient is the part before the underscore.
 
     `counts`: case id → class → (tp, fp, fn, tn); by default the same for every case. `organ` makes a run uniclass.
+    `gradient`: epoch → (kind of pixel, organ) → share of the gradient.
     """
 
     loss: str
@@ -39,6 +40,7 @@ class WrittenRun:
     reason: str = ""
     organ: str | None = None
     counts: dict[str, dict[str, tuple[int, int, int, int]]] = field(default_factory=dict)
+    gradient: dict[int, dict[tuple[str, str], float | None]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -176,6 +178,11 @@ def _write_run(folder: Path, run: WrittenRun) -> None:
         [
             *((epoch, "training_loss", None, 1 / epoch) for epoch in (1, 2, 3)),
             *((epoch, "validation_iou", organ.name, 0.2 * epoch) for epoch in (1, 3) for organ in LABELS.organs),
+            *(
+                (epoch, f"gradient_{kind}", organ, share)
+                for epoch, shares in run.gradient.items()
+                for (kind, organ), share in shares.items()
+            ),
         ],
         schema={"epoch": pl.Int64, "quantity": pl.String, "organ": pl.String, "value": pl.Float64},
         orient="row",

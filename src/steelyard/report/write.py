@@ -11,6 +11,8 @@ from steelyard.report.beside_section import Beside, beside_section
 from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.forest import forest
+from steelyard.report.gradient_charts import kind_charts, organ_charts
+from steelyard.report.gradient_shares import balance_sentence, gradient_table, lacking_sentence
 from steelyard.report.links import ALL_ORGANS, CASES_FOLDER, PAIRED, cases_page
 from steelyard.report.missed_table import missed_table
 from steelyard.report.random_slices import random_slices
@@ -24,6 +26,7 @@ from steelyard.report.template import render
 from steelyard.report.unfinished import baseline_in_short, unfinished
 from steelyard.report.verdicts import verdict_sentence
 from steelyard.runstore import write_atomically
+from steelyard.study.gradient_kinds import KINDS
 from steelyard.views.slices import hex_colour
 
 FOLDER = "report"
@@ -67,6 +70,7 @@ def _page(
         for organ in study.label_set.organs
         if shown
     ]
+    charted = [part | _charts(comparison) for part, comparison in zip(parts, comparisons(study), strict=True)]
     return render(
         "page.html.j2",
         study=study,
@@ -80,10 +84,9 @@ def _page(
         unfinished=unfinished(study),
         global_table=whole,
         tasks_tables=tasks,
-        parts=[
-            part | _charts(comparison) | {"title": comparison.title}
-            for part, comparison in zip(parts, comparisons(study), strict=True)
-        ],
+        parts=charted,
+        gradient_recorded=any(part["gradient_kinds"] for part in charted),
+        kinds=KINDS,
         styles=charts.loss_styles(study),
         shown=shown,
         figures=figures,
@@ -121,6 +124,7 @@ def _tables(comparison: Comparison) -> dict[str, Table | None]:
         "patient_table": tables.patient_table(comparison),
         "metric_table": metric_tables.metric_table(comparison),
         "further_table": metric_tables.further_metric_table(comparison),
+        "gradient_table": gradient_table(comparison),
     }
 
 
@@ -139,6 +143,11 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
         "group": (comparison.network, comparison.task),
         "losses": charts.loss_charts(comparison),
         "ious": charts.iou_charts(comparison),
+        "gradient_kinds": kind_charts(comparison),
+        "gradient_organs": organ_charts(comparison),
+        "gradient_balance": balance_sentence(comparison),
+        "gradient_lacking": lacking_sentence(comparison),
+        "title": comparison.title,
     }
 
 
