@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,13 @@ def test_titles_shorten_prices_and_nothing_else(part: Part, title: str) -> None:
 def test_the_training_slices_frequencies_reach_an_organs_cross_entropy() -> None:
     loss = loss_of(Part(name="per_organ", organs=["dice", "crossE"]), [0.7, 0.2, 0.1])
     assert loss.losses[1].class_weights == pytest.approx([1 / 0.9, 1 / 0.1])
+
+
+def test_the_example_in_the_documentation_can_be_planned(patients: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "per-organ.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    (loss,) = tomllib.loads(example)["grid"]["loss"]
+    assert len(make_plan(read(patients, tmp_path, loss=[loss])).runs) == 1
 
 
 @pytest.mark.usefixtures("unchecked_types")
