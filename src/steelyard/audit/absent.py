@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steelyard.audit.finding import Finding, Verdict
 from steelyard.audit.options import ABSENT, ALIVE
-from steelyard.audit.prices import raised, weight_of
+from steelyard.audit.prices import raised
 from steelyard.audit.scene import organ_sizes, relabel, scene, sure
 from steelyard.audit.subject import Subject
 
@@ -59,7 +59,7 @@ def absent_gradient(subject: Subject) -> Finding:
         if alive:
             return Finding(check, "pass", measured, wanted, numbers=numbers)
         return _dead(subject, check, measured, wanted, target, organ, numbers)
-    stronger = _push(subject, target, organ, **{option: raised(weight_of(subject, option), FACTOR)})
+    stronger = _push(subject, target, organ, **{option: _higher})
     measured = f"push {push:.2e}; {stronger:.2e} with {option} × {FACTOR:g}"
     wanted = f"× {GROWTH} at least, and > 0"
     numbers = {"push": push, "push_at_higher_weight": stronger}
@@ -113,10 +113,14 @@ def _comes_to_life(subject: Subject, target: Tensor, organ: int) -> bool:
         push = _push(subject, target, organ, **alive)
         if option is None:
             return push > DEAD * _span(subject, target)
-        higher = {option: raised(weight_of(subject, option), FACTOR)}
+        higher = {option: _higher}
         return _alive(push, _push(subject, target, organ, **alive, **higher), _span(subject, target))
     except Exception:  # a loss whose `absent` knows other words
         return False
+
+
+def _higher(weight: Any) -> Any:
+    return raised(weight, FACTOR)
 
 
 def _alive(push: float, stronger: float, span: float) -> bool:

@@ -63,8 +63,8 @@ def input_form(subject: Subject) -> Finding:
             "note",
             measured,
             wanted,
-            "One sigmoid per class: a pixel's probabilities do not add up to 1, and a decision by the largest softmax "
-            "is not what was trained.",
+            "One sigmoid per class, in one of its terms at least: a pixel's probabilities do not add up to 1, and a "
+            "softmax over them is not what was trained.",
             numbers,
         )
     return Finding(check, "pass", measured, wanted, numbers=numbers)

@@ -63,8 +63,8 @@ def audit_loss(
     """Question a loss with predictions that err in one known way, and measure what it charges.
 
     Args:
-        loss: a registered name, `module:callable` or `file.py:callable`; or a class, a function of logits and target, or
-            a built module itself.
+        loss: a registered name, `module:callable` or `file.py:callable`; or a class, a function of logits and target,
+            or a built module itself.
         options: what a class or a builder is called with, or what a function is given beside logits and target.
         taken_for: `builder` or `loss`, where the signature does not tell.
         target: `index` (batch, *space), `onehot` (batch, class, *space) or `channel` (batch, 1, *space); they are tried

@@ -23,12 +23,11 @@ def background_option(subject: Subject) -> Finding:
     if subject.options.background is None:
         prices = _prices(subject)
         organs = min(prices[1:])
-        told = "has a term" if prices[0] > DROPPED * organs else "has no term"
         return Finding(
             check,
             "not offered",
-            f"no such option; class 0 {told}: losing {FEW} pixels that are all of it costs {prices[0]:.4f}, "
-            f"of an organ {organs:.4f} at least",
+            f"no such option; losing {FEW} pixels that are all of class 0 costs {prices[0]:.4f}, all of an organ "
+            f"{organs:.4f} at least",
             wanted,
             numbers={"background": prices[0], "organ": organs},
         )
@@ -39,7 +38,7 @@ def background_option(subject: Subject) -> Finding:
         faults.append("Class 0 is still charged for.")
     lost = [organ for organ in range(1, classes) if not dropped[organ] >= KEPT * kept[organ]]
     if lost:
-        faults.append(f"It drops class {', '.join(map(str, lost))}.")
+        faults.append(f"Losing class {', '.join(map(str, lost))} becomes cheaper too.")
     organ = min(range(1, classes), key=lambda organ: dropped[organ] - kept[organ])
     return Finding(
         check,

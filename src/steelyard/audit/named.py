@@ -54,34 +54,39 @@ class Named:
         return str(getattr(owner, "__module__", "")).partition(".")[0]
 
     def build(self, **changed: Any) -> Callable[..., Any]:
-        """The loss with these options changed; an option that the built loss keeps as an attribute is set there."""
-        options = {key: value for key, value in changed.items() if key in self._parameters}
-        attributes = {key: value for key, value in changed.items() if key not in options}
+        """The loss with these options changed: to a value, or by a function of what they are.
+
+        An option that is no parameter but that the built loss, or a loss within it, keeps as an attribute is set there.
+        """
+        options = {key: _changed(value, self.value_of(key)) for key, value in changed.items() if self.takes(key)}
         if self.taken_for == "loss" and not isinstance(self.part, nn.Module):
             return functools.partial(self.part, **{**self.options, **options})
         built = self.part if self.taken_for == "loss" else self._call({**self.options, **options})
+        attributes = {key: value for key, value in changed.items() if key not in options}
         if attributes:
             built = copy.deepcopy(built)
             for key, value in attributes.items():
-                setattr(built, key, value)
+                for keeper in _keepers(built, key):
+                    setattr(keeper, key, _changed(value, getattr(keeper, key)))
         return built
-
-    def offers(self, option: str) -> bool:
-        """Whether the option can be changed: a parameter, or an attribute of the built loss."""
-        return self.takes(option) or option in self._attributes
 
     def takes(self, option: str) -> bool:
         """Whether the option is a parameter."""
         return option in self._parameters
 
+    def keeps(self, option: str, *, within: bool = False) -> bool:
+        """Whether the option is an attribute of the built loss, or else of a loss `within` it."""
+        built = self._built
+        return any(within or keeper is built for keeper in _keepers(built, option))
+
     def value_of(self, option: str) -> Any:
         """What the option stands at: given, the default, or the built loss's attribute."""
         if option in self.options:
             return self.options[option]
-        if option in self._parameters:
+        if self.takes(option):
             default = self._parameters[option].default
             return None if default is inspect.Parameter.empty else default
-        return self._attributes[option]
+        return getattr(_keepers(self._built, option)[0], option)
 
     @cached_property
     def _parameters(self) -> dict[str, inspect.Parameter]:
@@ -94,9 +99,8 @@ class Named:
         return {parameter.name: parameter for parameter in parameters if parameter.kind in by_keyword}
 
     @cached_property
-    def _attributes(self) -> dict[str, Any]:
-        built = self.build()
-        return vars(built) if isinstance(built, nn.Module) else {}
+    def _built(self) -> Callable[..., Any]:
+        return self.build()
 
     def _call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
         try:
@@ -106,7 +110,8 @@ class Named:
         except Exception as error:  # whatever foreign code raises
             given = ", ".join(options) or "none"
             raise BadSpec(
-                f"{self.name} could not be built: {reason(error)} Give its options with --with key=value; given: {given}."
+                f"{self.name} could not be built: {reason(error)} Give its options with --with key=value; "
+                f"given: {given}."
             ) from error
         if not callable(built):
             raise BadSpec(
@@ -168,6 +173,17 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return said if said.endswith((".", "!", "?")) else said + "."
+
+
+def _keepers(built: Callable[..., Any], option: str) -> list[nn.Module]:
+    """The built loss where it keeps the option as an attribute; else every loss within it that does."""
+    modules = list(built.modules()) if isinstance(built, nn.Module) else []
+    keepers = [module for module in modules if option in vars(module)]
+    return keepers[:1] if keepers and keepers[0] is built else keepers
+
+
+def _changed(change: Any, value: Any) -> Any:
+    return change(value) if callable(change) else change
 
 
 def _value(text: str) -> Any:

@@ -52,17 +52,23 @@ def options_of(loss: Named, *, fp: str | None = None, fn: str | None = None, bac
         BadSpec: the loss has no option of a name that was given.
     """
     for flag, option in (("--fp-option", fp), ("--fn-option", fn), ("--background-option", background)):
-        if option is not None and not loss.offers(option):
+        if option is not None and not _offered(loss, option, within=True):
             raise BadSpec(f"{flag} {option}: {loss.name} has no such option. Check the spelling.")
-    both = next((pair for pair in PRICES if all(loss.offers(option) for option in pair)), (None, None))
+    known = (pair for pair in PRICES if all(_offered(loss, option, within=True) for option in pair))
+    known_fp, known_fn = next(known, (None, None))
     if background is None:
-        background = next((option for option in BACKGROUND if loss.offers(option)), None)
+        background = next((option for option in BACKGROUND if _offered(loss, option)), None)
         if background is None and loss.library == "segmentation_models_pytorch" and loss.takes(CLASSES):
             background = CLASSES
     return Options(
-        fp=fp or both[0],
-        fn=fn or both[1],
+        fp=fp or known_fp,
+        fn=fn or known_fn,
         background=background,
-        scope=next((option for option in SCOPE if loss.offers(option)), None),
-        absent=ABSENT if loss.offers(ABSENT) else None,
+        scope=next((option for option in SCOPE if _offered(loss, option)), None),
+        absent=ABSENT if _offered(loss, ABSENT, within=True) else None,
     )
+
+
+def _offered(loss: Named, option: str, *, within: bool = False) -> bool:
+    """Prices and absence are also turned in a loss within the loss; background and scope are the whole loss's."""
+    return loss.takes(option) or loss.keeps(option, within=within)

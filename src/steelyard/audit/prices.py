@@ -31,17 +31,11 @@ def fn_weight(subject: Subject) -> Finding:
 
 
 def raised(value: Any, factor: float = FACTOR) -> Any:
-    """A weight times `factor`; a list in each of its numbers."""
+    """A weight times `factor`, a list in each of its numbers; from 0, or where there is no number, up from ½."""
     if isinstance(value, list | tuple):
         return [raised(number, factor) for number in value]
-    return value * factor if value else WHEN_ZERO * factor / FACTOR
-
-
-def weight_of(subject: Subject, option: str) -> Any:
-    """Where a weight stands; ½ where the loss has no default number."""
-    value = subject.loss.value_of(option)
-    is_weight = isinstance(value, int | float | list | tuple) and not isinstance(value, bool)
-    return value if is_weight else WHEN_ZERO
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value * factor if is_number and value else WHEN_ZERO * factor / FACTOR
 
 
 def _finding(subject: Subject, check: str, option: str | None, *, own: Error, other: Error) -> Finding:
@@ -56,13 +50,12 @@ def _finding(subject: Subject, check: str, option: str | None, *, own: Error, ot
             wanted,
             numbers={"spill": spill, "miss": miss},
         )
-    value = weight_of(subject, option)
-    low, high = {option: value}, {option: raised(value)}
+    higher = {option: raised}
     moves = []
     for organ in range(1, subject.classes):
         by = {
-            error: _price(subject, labels, organ=organ, error=error, **high)
-            - _price(subject, labels, organ=organ, error=error, **low)
+            error: _price(subject, labels, organ=organ, error=error, **higher)
+            - _price(subject, labels, organ=organ, error=error)
             for error in (own, other)
         }
         moves.append((by[own], by[other], organ))

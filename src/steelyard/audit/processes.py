@@ -10,6 +10,7 @@ import time
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from steelyard.audit.finding import Finding
 from steelyard.audit.named import reason
@@ -60,7 +61,7 @@ def two_processes(subject: Subject) -> Finding:
         ""
         if passed
         else "Under DistributedDataParallel each process takes the loss of its own share, and the mean of those is not "
-        "the loss of the batch: more devices, another loss. Take each slice alone, or add the counts over the processes.",
+        "the loss of the batch: more devices, another loss. Take each slice alone, or add counts over the processes.",
         {"apart": apart},
     )
 
@@ -68,7 +69,7 @@ def two_processes(subject: Subject) -> Finding:
 def gradient_of_rows(subject: Subject, rows: slice) -> Tensor:
     """The gradient with respect to what these samples of the common batch were predicted to be."""
     labels = batch_of_unlike_slices(subject)
-    given = subject.as_input(unsure(labels, subject.classes, seed=10))[rows].clone().requires_grad_()
+    given = subject.as_input(unsure(labels, subject.classes, seed=10, lean=3.0))[rows].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(subject.call(given, labels[rows]), given)
     return gradient
 
@@ -79,13 +80,13 @@ def follow() -> None:
         subject = pickle.load(sys.stdin.buffer)
         number, processes, store = meet()
         own = number - 1  # process 0 only waits
-        group = distributed.PrefixStore("group", store)
+        group = PrefixStore("group", store)
         distributed.init_process_group("gloo", store=group, rank=own, world_size=processes - 1)
         half = len(batch_of_unlike_slices(subject)) // PROCESSES
         gradient = gradient_of_rows(subject, slice(own * half, (own + 1) * half))
         told = io.BytesIO()
         torch.save(gradient, told)
-        store.set(_answer(own), told.getvalue())
+        store.set(_answer(own), told.getvalue())  # type: ignore[arg-type]
         distributed.destroy_process_group()
     except Exception as error:
         print(one_line(error), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Scope: does the size of the batch change the loss, and does it pool counts over the batch or take each slice alone?"""
+"""Scope: does the size of the batch change the loss, and are counts pooled over the batch or each slice taken alone?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steelyard.audit.subject import Subject
 def scope(subject: Subject) -> Finding:
     """The same slices twice cost what they cost once; the option for the scope does what it says."""
     labels = batch_of_unlike_slices(subject)
-    probabilities = unsure(labels, subject.classes, seed=8)
+    probabilities = unsure(labels, subject.classes, seed=8, lean=3.0)
     whole, alone = _whole_and_alone(subject, probabilities, labels)
     twice = subject.price(torch.cat([probabilities] * 2), torch.cat([labels] * 2))
     same = abs(twice - whole) <= _tolerance(subject, whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def least_at_truth(subject: Subject) -> Finding:
         subject.price(sure(labels, classes, certainty=1 / classes + (CERTAIN - 1 / classes) * step / STEPS), labels)
         for step in range(STEPS + 1)
     ]
-    rise = max(after - before for before, after in zip(way, way[1:], strict=False))
+    rise = max(after - before for before, after in pairwise(way))
     passed = smallest > ROUNDING and rise <= ROUNDING
     explanations = []
     if not smallest > ROUNDING:
@@ -67,8 +68,8 @@ def least_at_truth(subject: Subject) -> Finding:
     return Finding(
         "least at the truth",
         "pass" if passed else "fail",
-        f"the cheapest error, {FEW_PIXELS} pixels of class {was} as {becomes}: {smallest:+.5f}; largest step towards the "
-        f"truth {rise:+.4f}",
+        f"cheapest error {smallest:+.5f} ({FEW_PIXELS} pixels of class {was} as {becomes}); "
+        f"steps towards the truth {rise:+.4f} at most",
         "every error > 0, every step towards the truth < 0",
         " ".join(explanations),
         {"cheapest_error": smallest, "largest_step": rise, "truth": truth},
