@@ -21,7 +21,7 @@ from steelyard.report.gradient_shares import (
 from steelyard.study.gradient_kinds import KINDS
 
 WIDTH, HEIGHT = 215.0, 190.0  # of the areas
-LEFT, TOP, BOTTOM, RIGHT = 44.0, 8.0, 40.0, 172.0  # around them; labels stand on the right
+LEFT, TOP, BOTTOM, RIGHT = 44.0, 8.0, 40.0, 184.0  # around them; labels stand on the right
 LINE = 14.5  # pixels from one label to the next
 MOST_LOOKS = 120  # more cannot be told apart at this width
 ALONE = 2.0  # pixels to either side of a look whose neighbours have no shares
@@ -55,7 +55,8 @@ def _stack(spent: Spent, bands: tuple[Band, ...], of_what: str, *, ruled: int = 
     def at(epoch: float, share: float) -> Point:
         return scale(epoch, first, last, LEFT, right) if last > first else LEFT, scale(share, 0, 1, bottom, TOP)
 
-    parts = []
+    parts: list[str] = []
+    parting: float | None = None  # where the heavy line ends
     for known, members in groupby(looks, key=lambda look: look[1] is not None):
         stretch = [(epoch, shares) for epoch, shares in members if shares is not None]
         if not known:
@@ -67,6 +68,9 @@ def _stack(spent: Spent, bands: tuple[Band, ...], of_what: str, *, ruled: int = 
             parts.append(_area(lower, upper, band, _told(spent, band)))
         if ruled:
             parts.append(stroke(lines[ruled], colour=INK, width=2))
+            parting = lines[ruled][-1][1]
+    if parting is not None:
+        parts.append(_wrong_below(parting))
     parts += _axes(at, first, last)
     parts += _labels(spent, bands)
     told = "; ".join(_told(spent, band) for band in bands)
@@ -83,7 +87,9 @@ def _axes(at: Callable[[float, float], Point], first: int, last: int) -> list[st
         parts.append(stroke([(x - 4, y), (x, y)], colour=SOFT, width=1))
         parts.append(words(x - 7, y + 4, f"{100 * share:.0f} %", anchor="end", size=11, colour=SOFT))
     if last > first:
-        epochs = [tick for tick in ticks(first, last, about=5) if first <= tick <= last and tick == int(tick)]
+        round_ones = [tick for tick in ticks(first, last, about=5) if first <= tick <= last and tick == int(tick)]
+        nearest = (last - first) / 12  # to the first epoch's number
+        epochs = [first, *(tick for tick in round_ones if tick - first > nearest)]
     else:
         epochs = [first]
     for epoch in epochs:
@@ -116,6 +122,16 @@ def _labels(spent: Spent, bands: tuple[Band, ...]) -> list[str]:
         title = f"{shortened(band.title, LONGEST)} {percent(shares[band.name])}"
         parts.append(words(right + 31, y + 4, title, size=11.5))
     return parts
+
+
+def _wrong_below(height: float) -> str:
+    """Words on the end of the heavy line, in a halo: a band of any colour may lie under them."""
+    y = max(height - 5, TOP + 13)
+    halo = 'stroke="#ffffff" stroke-width="2.5" stroke-opacity="0.75" stroke-linejoin="round" paint-order="stroke"'
+    return (
+        f'<text x="{LEFT + WIDTH - 4:.1f}" y="{y:.1f}" font-size="10.5" text-anchor="end" fill="{INK}" {halo}>'
+        "wrong pixels ↓</text>"
+    )
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:

@@ -17,7 +17,7 @@ from steelyard.views.slices import hex_colour
 KIND_COLOURS = {
     "missed": "#b5302a",
     "spilled": "#0072b2",
-    "spilled_organ_free": "#12304f",
+    "spilled_organ_free": "#8cc3ea",
     "boundary": "#efc667",
     "interior": "#a5d6bf",
     "background": "#cfcfd4",
@@ -82,10 +82,11 @@ def gradient_table(comparison: Comparison) -> Table | None:
     found = [spent for spent in spent_by_kind(comparison) if spent.last]
     if not found:
         return None
+    runs = max(spent.runs for spent in found)
+    means = f"; the mean over {runs} finished runs, fewer where planned ones are missing" if runs > 1 else ""
     return Table(
         comparison.named("gradient"),
-        f"Share of the gradient{comparison.of_title} after the last epoch, on training slices; means over "
-        f"{max(spent.runs for spent in found)} finished runs at most.",
+        f"Share of the gradient{comparison.of_title} after the last epoch, on a few training slices{means}.",
         "on",
         comparison.headers,
         tuple(sections),
