@@ -1,4 +1,4 @@
-"""Exported losses of two processes: what one process would say of the whole batch, as DistributedDataParallel needs it."""
+"""Exported losses of two processes: what one process would say of the whole batch."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_value_and_gradient_are_those_of_our_loss(
         nowhere = torch.where(everywhere == 2, 0, everywhere)
         for target in (everywhere, nowhere):
             value, gradient = value_and_gradient(ours(key), logits.float(), target)
-            found = value_and_gradient(lambda x, t: loss(x, t[:, None]), logits.float(), target)  # noqa: B023
+            found = value_and_gradient(lambda x, t: loss(x, t[:, None]), logits.float(), target)
             assert found[0] == pytest.approx(value, rel=1e-6)
             torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-6)
 
