@@ -107,6 +107,14 @@ def test_pooled_iou_is_that_of_the_summed_counts_and_carries_its_run(study: Path
     )
 
 
+def test_every_look_at_the_gradient_adds_up_to_one(study: Path) -> None:
+    for run in runs_of(study):
+        looks = pl.read_parquet(run.history).filter(pl.col("quantity").str.starts_with("gradient_"))
+        sums = dict(looks.group_by("epoch").agg(pl.col("value").sum()).iter_rows())
+        assert sums == pytest.approx({1: 1, 2: 1, 3: 1})  # after the first epoch, and with each validation
+        assert {"liver", "spleen", "background"} < set(looks["organ"])
+
+
 def test_losses_start_from_equal_weights_and_see_equal_batches(patients: Path, tmp_path: Path) -> None:
     twice = ["iou11", {"name": "tversky", "fp_weight": 1, "fn_weight": 1}]  # one formula under two names
     study = run_study(make_plan(tiny_spec(patients, tmp_path, grid={"loss": twice})), console=quiet())
