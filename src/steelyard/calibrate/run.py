@@ -1,0 +1,128 @@
+"""A calibration from its study to its card: choose on inner folds, judge on outer patients, write down both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from rich.console import Console
+
+from steelyard.calibrate import grid, search, warm
+from steelyard.calibrate.bench import Bench, CarryOut, make_bench
+from steelyard.calibrate.budget import Budget
+from steelyard.calibrate.card import card_content, recommended
+from steelyard.calibrate.cost import check_budget, foresee, foreseen, spent
+from steelyard.calibrate.final import final_bound
+from steelyard.calibrate.front import Sweeps, front
+from steelyard.calibrate.judge import judge
+from steelyard.calibrate.later import decide_later, inner_runs
+from steelyard.calibrate.named_objective import objective_of
+from steelyard.calibrate.nested import OuterFold
+from steelyard.calibrate.outcome import CHOSEN, Outcome
+from steelyard.calibrate.prices import Prices
+from steelyard.calibrate.select import select
+from steelyard.calibrate.tally import Tally
+from steelyard.calibrate.trials import Trials
+from steelyard.runstore import write_json
+from steelyard.study.plan import Run
+from steelyard.study.spec import StudySpec
+
+CARD = "card.json"
+
+STRATEGIES: Mapping[str, Callable[[Bench, Budget], dict[int, Trials]]] = {
+    "grid": lambda bench, _: grid.try_all(bench),
+    "search": search.search,
+    "warm": lambda bench, _: warm.branch_off(bench),
+}
+
+
+def calibrate_study(spec: StudySpec, *, carry_out: CarryOut, console: Console, dry_run: bool = False) -> Path | None:
+    """Carry out what is not done of a calibration, and write its card; returns the card's path, None when dry.
+
+    Raises:
+        BadSpec: what does not fit, or a budget that would be exceeded.
+        BadData, Interrupted, RunsFailed: as a study's runner.
+    """
+    bench = make_bench(spec, objective_of=objective_of, carry_out=carry_out)
+    cost = foresee(bench)
+    console.print(foreseen(bench, cost), highlight=False, soft_wrap=True)
+    budget = check_budget(bench, cost)
+    if dry_run:
+        return None
+    outcome = _carry_out(bench, budget)
+    bound = final_bound(bench, recommended(bench, outcome)) if bench.nested.bound else None
+    path = bench.folder / CARD
+    write_json(path, card_content(bench, outcome, bound))
+    console.print(f"{outcome.judgement.decision}: {outcome.judgement.reason}", highlight=False, soft_wrap=True)
+    return path
+
+
+def _carry_out(bench: Bench, budget: Budget) -> Outcome:
+    trials = STRATEGIES[bench.table.strategy](bench, budget)
+    folds = bench.nested.folds
+    bench.train(
+        "inner", [run for fold in folds for loss in bench.decided_later for run in inner_runs(bench, fold, loss)]
+    )
+    chosen = {index: select(found.tallies, bench.objective) for index, found in trials.items()}
+    runs = {fold.outer.index: _outer_runs(bench, fold, chosen[fold.outer.index]) for fold in folds}
+    bench.train("outer", [run for of_fold in runs.values() for own in of_fold.values() for run in own])
+
+    methods = {
+        title: reduce(add, (bench.tally("outer", of_fold[title]) for of_fold in runs.values()))
+        for title in next(iter(runs.values()))
+    }
+    sweeps, later = Sweeps(), {}
+    for fold in folds:
+        own = runs[fold.outer.index]
+        later[fold.outer.index], cases = decide_later(
+            bench,
+            fold,
+            lambda loss, seed, own=own: own[loss.title][bench.seeds.index(seed)],  # type: ignore[misc]
+        )
+        sweeps.add(cases)
+    for position, decided in enumerate(next(iter(later.values()))):
+        methods[decided.title] = reduce(add, (of_fold[position].tally for of_fold in later.values()))
+    final = select(_pooled(trials), bench.objective)
+    values = {title: bench.objective.of_patients(tally) for title, tally in methods.items()}
+    default = bench.default.title
+    judgement = judge(
+        values[CHOSEN],
+        values[default],
+        {title: own for title, own in values.items() if title not in (CHOSEN, default)},
+        default_title=default,
+        higher_is_better=bench.objective.higher_is_better,
+        always_default=all(prices.is_default for prices in chosen.values()),
+    )
+    return Outcome(
+        trials=trials,
+        chosen=chosen,
+        final=final,
+        methods=methods,
+        later=later,
+        front=front([found.tallies for found in trials.values()], sweeps, final, bench.label_set),
+        judgement=judgement,
+        cost=spent(bench, trials),
+    )
+
+
+def _outer_runs(bench: Bench, fold: OuterFold, chosen: Prices) -> dict[str, list[Run]]:
+    """Per method, its full trainings on all of the outer fold's training patients: the chosen weights, then rivals."""
+    losses = {CHOSEN: bench.loss(chosen)} | {part.title: part for part in bench.rivals}
+    return {
+        title: [bench.run("outer", loss, fold.outer, seed) for seed in bench.seeds] for title, loss in losses.items()
+    }
+
+
+def _pooled(trials: Mapping[int, Trials]) -> dict[Prices, Tally]:
+    """Inner predictions of all outer folds, of the candidates that were trained in full in most of them.
+
+    With `grid` and `warm` these are all candidates; with `search` folds may have kept different ones.
+    """
+    found: dict[Prices, list[Tally]] = {}
+    for of_fold in trials.values():
+        for prices, tally in of_fold.tallies.items():
+            found.setdefault(prices, []).append(tally)
+    most = max(map(len, found.values()))
+    return {prices: reduce(add, tallies) for prices, tallies in found.items() if len(tallies) == most}
