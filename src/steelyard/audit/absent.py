@@ -96,6 +96,8 @@ def _dead(
         if pushed
         else "Dead: nothing pushes an invented organ out of slices that have none."
     )
+    if numbers["push"] < -DEAD * _span(subject, target):
+        what = "An invented organ is pulled into slices that have none."
     verdict: Verdict = "fail"
     if subject.options.absent is not None:
         given = subject.loss.value_of(ABSENT)

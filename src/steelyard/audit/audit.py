@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from steelyard.audit.processes import two_processes
 from steelyard.audit.scope import scope
 from steelyard.audit.subject import InputForm, Subject, TargetForm, adapt
 from steelyard.audit.values import least_at_truth, small_organ, value_range
-from steelyard.errors import BadSpec
+from steelyard.errors import BadSpec, unknown_name
 from steelyard.losses import LOSSES
 
 CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
@@ -58,7 +58,9 @@ def audit_loss(
     fn_option: str | None = None,
     background_option: str | None = None,
     classes: int = 4,
+    device: str = "cpu",
     processes: bool = True,
+    checks: Sequence[str] | None = None,
 ) -> Audit:
     """Question a loss with predictions that err in one known way, and measure what it charges.
 
@@ -72,7 +74,9 @@ def audit_loss(
         input: what the network gives, logits or probabilities.
         fp_option, fn_option, background_option: the names of these options; known ones are found.
         classes: background included; 3 at least.
-        processes: whether to start two processes, which takes some seconds.
+        device: where the loss counts; the kernels of a GPU may keep sums in other digits than those of a CPU.
+        processes: whether to start two processes, which takes some seconds. They count on the CPU.
+        checks: the names of those to ask, as in the findings; all when None.
 
     Same seeds, same findings. Nothing is downloaded, and the processes meet on this machine only.
 
@@ -87,10 +91,16 @@ def audit_loss(
     """
     if classes < LEAST_CLASSES:
         raise BadSpec(f"--classes {classes}: {LEAST_CLASSES} at least were wanted, a background and two organs.")
+    if unknown := [name for name in checks or () if name not in CHECKS]:
+        raise BadSpec(unknown_name("check", unknown[0], CHECKS))
     found = named(loss, options or {}, taken_for)
     roles = options_of(found, fp=fp_option, fn=fn_option, background=background_option)
-    subject = adapt(found, roles, target_form=target, input_form=input, classes=classes)
-    asked = {name: check for name, check in CHECKS.items() if processes or check is not two_processes}
+    subject = adapt(found, roles, target_form=target, input_form=input, classes=classes, device=device)
+    asked = {
+        name: check
+        for name, check in CHECKS.items()
+        if (processes or check is not two_processes) and (checks is None or name in checks)
+    }
     return Audit(
         loss=found.name,
         taken_for=_taken_for(found),

@@ -22,7 +22,7 @@ def scope(subject: Subject) -> Finding:
     twice = subject.price(torch.cat([probabilities] * 2), torch.cat([labels] * 2))
     same = abs(twice - whole) <= _tolerance(subject, whole)
     by_slice = abs(whole - alone) <= _tolerance(subject, whole)
-    faults = [] if same else ["The loss grows with the size of the batch: so does every step of the optimiser."]
+    faults = [] if same else ["The size of the batch changes the loss, and with it every step of the optimiser."]
     option = subject.options.scope
     if option is not None:
         faults += _faults_of_option(subject, option, probabilities, labels)

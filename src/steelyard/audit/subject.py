@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from steelyard.audit.named import Named, reason
@@ -42,6 +42,7 @@ class Subject:
         input_form: what the network gives, by the user's word: logits, unless told otherwise.
         dtype: float64, or float32 for a loss that refuses float64.
         classes: background included.
+        device: where the loss counts.
     """
 
     loss: Named
@@ -51,6 +52,7 @@ class Subject:
     input_form: InputForm
     dtype: torch.dtype
     classes: int
+    device: str = "cpu"
 
     def charge(self, probabilities: Tensor, labels: Tensor, **changed: Any) -> Tensor:
         """The loss of a prediction, a scalar; `changed` options apply to this call."""
@@ -62,7 +64,7 @@ class Subject:
 
     def call(self, given: Tensor, labels: Tensor, **changed: Any) -> Tensor:
         """The loss of what it takes as input, whatever its type."""
-        return call(self.loss.build(**changed), given, labels, self.target_form)
+        return call(self.loss.build(**changed), given, labels, self.target_form, self.device)
 
     def as_input(self, probabilities: Tensor) -> Tensor:
         """What the loss must be given so that it counts these probabilities."""
@@ -81,7 +83,8 @@ class Subject:
     def called_with(self) -> str:
         given = {"none": "probabilities", "softmax": "logits", "sigmoid": "logits (one sigmoid per class)"}
         digits = "" if self.dtype is torch.float64 else "; float32, since it refuses float64"
-        return f"{given[self.activation]} (batch, class, *space), {SHAPES[self.target_form]}{digits}"
+        where = "" if self.device == "cpu" else f"; on {self.device}"
+        return f"{given[self.activation]} (batch, class, *space), {SHAPES[self.target_form]}{digits}{where}"
 
 
 def adapt(
@@ -91,6 +94,7 @@ def adapt(
     target_form: TargetForm | None = None,
     input_form: InputForm = "logits",
     classes: int = 4,
+    device: str = "cpu",
 ) -> Subject:
     """The loss with the first target form that it takes and at which the truth is cheaper than an error.
 
@@ -105,7 +109,8 @@ def adapt(
     for form in forms:
         for dtype in (torch.float64, torch.float32):
             try:
-                prices = [float(call(built, answer.to(dtype), labels, form).detach()) for answer in (right, *wrong)]
+                charged = [call(built, answer.to(dtype), labels, form, device) for answer in (right, *wrong)]
+                prices = [float(price.detach()) for price in charged]
             except Exception as error:  # whatever foreign code raises
                 refusals.append(f"{SHAPES[form]}: {reason(error)}")
                 continue
@@ -120,16 +125,19 @@ def adapt(
             "of classes with --classes, or wrap it in a function of logits and target."
         )
     _, form, dtype = next((found for found in usable if found[0]), usable[0])
-    activation = _activation(lambda given: call(built, given.to(dtype), labels, form), right, dtype)
-    return Subject(loss, options, form, activation, input_form, dtype, classes)
+    activation = _activation(lambda given: call(built, given.to(dtype), labels, form, device), right, dtype)
+    return Subject(loss, options, form, activation, input_form, dtype, classes, device)
 
 
-def call(loss: Callable[..., Any], given: Tensor, labels: Tensor, form: TargetForm) -> Tensor:
+def call(loss: Callable[..., Any], given: Tensor, labels: Tensor, form: TargetForm, device: str) -> Tensor:
     """The loss's one number.
 
     Raises:
         ValueError: it gives something else.
     """
+    if device != "cpu":
+        given, labels = given.to(device), labels.to(device)
+        loss = loss.to(device) if isinstance(loss, nn.Module) else loss
     if form == "index":
         target = labels
     elif form == "channel":

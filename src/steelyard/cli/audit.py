@@ -24,6 +24,7 @@ def audit(
     fn_option: str | None = None,
     background_option: str | None = None,
     classes: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=3, lte=10))] = 4,
+    device: str = "cpu",
     processes: bool = True,
     out: Path | None = None,
 ) -> None:
@@ -52,6 +53,8 @@ def audit(
         The option (true or false) by which class 0 has a term.
     classes
         How many classes, background included.
+    device
+        Where the loss counts: cpu, or cuda for the kernels of a GPU.
     processes
         Also compare two processes with one, which takes some seconds.
     out
@@ -71,6 +74,7 @@ def audit(
         fn_option=fn_option,
         background_option=background_option,
         classes=classes,
+        device=device,
         processes=processes,
     )
     screen = console()
