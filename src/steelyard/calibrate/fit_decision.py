@@ -5,10 +5,12 @@ The network stays as it is. Fit on patients that it was not trained on, and judg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 
+from steelyard.calibrate.fewer_voxels import every_kth, near, within
 from steelyard.calibrate.margins import sweep_matrices
 from steelyard.calibrate.objective import Objective
 from steelyard.calibrate.tally import Tally
@@ -20,17 +22,17 @@ from steelyard.postprocess.optimal import LEFT_OUT, OptimalRule
 
 LIMIT = 6.0  # e^6 ≈ 400: an organ 400 times less probable than the background may win; beyond, noise decides
 COARSE, FINE = 0.1, 0.01  # steps of an offset; .01 changes odds by 1 %
-ROUNDS = 20  # passes over the organs at each step; a few are enough
+BOX = 0.25  # the fine steps go so far from the coarse result at a time
+ENOUGH_VOXELS = 2_000_000  # for the coarse steps; every k-th of more of them shows the same hill
+ROUNDS = 20  # passes over the organs; a few are enough
 ITERATIONS = 50  # of the optimal rule; a handful are enough
-
-Merit = tuple[float, float]
+SETTLED = 1e-4  # the optimal rule is found when no threshold, and no slope by more than this share, moves further
 
 
 def fit_offsets(cases: Sequence[CaseVoxels], objective: Objective, *, class_count: int) -> Offsets:
     """The offsets (steps of .01, within ±6) with the best merit that moving one organ at a time finds.
 
-    Starts from 0, or from every organ fitted for its own sake where that is better, and is never worse than 0 on these
-    cases. The same cases give the same offsets.
+    Never worse than offsets of 0 on these cases. The same cases give the same offsets.
 
     Raises:
         BadSpec: an objective about an organ that does not exist.
@@ -41,14 +43,17 @@ def fit_offsets(cases: Sequence[CaseVoxels], objective: Objective, *, class_coun
     organs = objective.organs_moved(class_count)
     if not set(organs) <= set(range(1, class_count)):
         raise BadSpec(f"the objective is about class {max(organs)}; the organs are classes 1–{class_count - 1}.")
-    cases = [_within_limit(case) for case in cases]
-    steps = np.round(np.arange(-round(LIMIT / COARSE), round(LIMIT / COARSE) + 1) * COARSE, 2)
-    start, alone = Offsets.none(class_count), Offsets.none(class_count)
-    for organ in organs:
-        alone = _best_along(cases, objective, organ, alone, steps, for_its_own_sake=True)[0]
-    fitted = max((start, alone), key=lambda o: objective.merit(tally(cases, o)))  # the first of equals
-    fitted = _ascend(cases, objective, organs, fitted, lambda _: steps)
-    return _ascend(cases, objective, organs, fitted, _around)
+    cases = [within(case, LIMIT) for case in cases]
+    none = Offsets.none(class_count)
+    coarse = dict.fromkeys(organs, _steps(-LIMIT, LIMIT, COARSE))
+    fitted = _climb(every_kth(cases, ENOUGH_VOXELS), objective, coarse, none)
+    for _ in range(ROUNDS):
+        centre = fitted
+        fine = {organ: _steps(centre.values[organ] - BOX, centre.values[organ] + BOX, FINE) for organ in organs}
+        fitted = _climb([near(case, centre, BOX) for case in cases], objective, fine, centre)
+        if max(abs(np.subtract(fitted.values, centre.values))) < BOX - FINE / 2:  # not stopped by the box
+            break
+    return max((none, fitted), key=lambda offsets: objective.merit(tally(cases, offsets)))  # the first of equals
 
 
 def fit_optimal(cases: Sequence[CaseVoxels], *, fp_weight: float = 1.0, fn_weight: float = 1.0) -> OptimalRule:
@@ -66,7 +71,7 @@ def fit_optimal(cases: Sequence[CaseVoxels], *, fp_weight: float = 1.0, fn_weigh
     seen: dict[OptimalRule, float] = {}
     for _ in range(ITERATIONS):
         rule = optimal_rule(counts, fp_weight=fp_weight, fn_weight=fn_weight)
-        if rule in seen:
+        if any(_close(rule, other) for other in seen):
             break
         counts = tally(cases, rule).counts.over_cases()
         seen[rule] = mean_index(counts, fp_weight=fp_weight, fn_weight=fn_weight)
@@ -115,51 +120,49 @@ def sweep(
     return tuple(tally_of_matrices(cases, matrices[place]) for place in np.argsort(order, kind="stable"))
 
 
+def _climb(
+    cases: Sequence[CaseVoxels], objective: Objective, candidates: Mapping[int, np.ndarray], start: Offsets
+) -> Offsets:
+    """An ascent from the start; where that falls short of a demand, each organ is first fitted for its own sake.
+
+    A demand on every organ shows in the merit as its worst organ alone, which hides the progress of the others.
+    """
+    merit = objective.merit(tally(cases, start))
+    if merit[0] < 0:
+        alone = _ascend(cases, objective, candidates, start, alone=True)
+        start = alone if objective.merit(tally(cases, alone)) > merit else start
+    return _ascend(cases, objective, candidates, start, alone=False)
+
+
 def _ascend(
     cases: Sequence[CaseVoxels],
     objective: Objective,
-    organs: Sequence[int],
-    fitted: Offsets,
-    candidates: Callable[[float], np.ndarray],
+    candidates: Mapping[int, np.ndarray],
+    start: Offsets,
+    *,
+    alone: bool,
 ) -> Offsets:
-    """Moves one organ after another to the best of its candidate offsets, until none moves."""
-    merit = objective.merit(tally(cases, fitted))
-    for _ in range(ROUNDS):
-        before = fitted
-        for organ in organs:
-            found, found_merit = _best_along(cases, objective, organ, fitted, candidates(fitted.values[organ]))
-            if found_merit > merit:
-                fitted, merit = found, found_merit
-        if fitted == before:
+    """Moves one organ after another to its best candidate, the smallest of equals, until none gets better."""
+    fitted, unmoved = start, 0
+    for organ in islice(cycle(candidates), ROUNDS * len(candidates)):
+        offsets = candidates[organ]
+        matrices = sweep_matrices(cases, organ, offsets, fitted)
+        merits = [objective.merit(tally_of_matrices(cases, m), (organ,) if alone else None) for m in matrices]
+        best = max(range(len(offsets)), key=lambda place: (merits[place], -abs(offsets[place])))
+        if merits[best] > merits[int(np.flatnonzero(offsets == fitted.values[organ])[0])]:
+            fitted, unmoved = fitted.moved(organ, offsets[best]), 0
+        unmoved += 1  # an organ that has just moved stays where it is until another moves
+        if unmoved == len(candidates):
             break
     return fitted
 
 
-def _best_along(
-    cases: Sequence[CaseVoxels],
-    objective: Objective,
-    organ: int,
-    base: Offsets,
-    offsets: np.ndarray,
-    *,
-    for_its_own_sake: bool = False,
-) -> tuple[Offsets, Merit]:
-    """The best of some offsets of one organ, the smallest shift among equals, and its merit."""
-    matrices = sweep_matrices(cases, organ, offsets, base)
-    sake = (organ,) if for_its_own_sake else None
-    merits = [objective.merit(tally_of_matrices(cases, matrix), sake) for matrix in matrices]
-    best = max(range(len(offsets)), key=lambda place: (merits[place], -abs(offsets[place])))
-    return base.moved(organ, offsets[best]), merits[best]
+def _steps(lowest: float, highest: float, step: float) -> np.ndarray:
+    """Multiples of a step within both ends and ±`LIMIT`, in two decimals."""
+    first, last = round(max(lowest, -LIMIT) / step), round(min(highest, LIMIT) / step)
+    return np.round(np.arange(first, last + 1) * step, 2)
 
 
-def _around(offset: float) -> np.ndarray:
-    steps = round(COARSE / FINE)
-    return np.clip(np.round(offset + np.arange(-steps, steps + 1) * FINE, 2), -LIMIT, LIMIT)
-
-
-def _within_limit(case: CaseVoxels) -> CaseVoxels:
-    """Without the voxels that no offset within `LIMIT` turns: background, and sure to be decided so."""
-    organs = case.probabilities[1:].max(0, initial=0)
-    kept = (case.labels != 0) | (organs * np.exp(LIMIT) > case.probabilities[0])
-    few = np.ascontiguousarray(case.probabilities[:, kept])
-    return CaseVoxels(case.patient_id, case.voxel_ml, few, case.labels[kept], case.dropped + int((~kept).sum()))
+def _close(rule: OptimalRule, other: OptimalRule) -> bool:
+    thresholds = np.abs(np.subtract(rule.thresholds, other.thresholds)).max() <= SETTLED
+    return bool(thresholds and np.allclose(rule.slopes, other.slopes, rtol=SETTLED, atol=0))

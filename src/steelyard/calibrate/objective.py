@@ -50,6 +50,10 @@ class Objective(Protocol):
         """(−shortfall, value); larger is better."""
         ...
 
+    def demand_of_patients(self, tally: Tally) -> np.ndarray | None:
+        """How well each patient (patient,) meets the demand, larger is better; None where nothing is demanded."""
+        ...
+
     def of_patients(self, tally: Tally, organs: Organs = None) -> np.ndarray:
         """The value of each patient (patient,) in its own unit and sign, in the order of `tally.patients`."""
         ...
@@ -75,6 +79,9 @@ class MeanIndex:
     def organs_moved(self, class_count: int) -> tuple[int, ...]:
         """All."""
         return _all_organs(class_count)
+
+    def demand_of_patients(self, tally: Tally) -> None:
+        """Nothing is demanded."""
 
     def merit(self, tally: Tally, organs: Organs = None) -> tuple[float, float]:
         """(0, mean over patients); −∞ where no patient has a defined index."""
@@ -126,6 +133,10 @@ class LeastSpill:
             )
         return recall
 
+    def demand_of_patients(self, tally: Tally) -> np.ndarray:
+        """Each patient's recall of the organ; NaN without it."""
+        return tally.patient_means(sensitivity(tally.counts)[:, self.organ_index])
+
     def merit(self, tally: Tally, organs: Organs = None) -> tuple[float, float]:
         """(−what recall lacks, −mean spilled ml of the organ)."""
         if organs is not None and self.organ_index not in organs:
@@ -161,6 +172,9 @@ class Cost:
     def organs_moved(self, class_count: int) -> tuple[int, ...]:
         """All."""
         return _all_organs(class_count)
+
+    def demand_of_patients(self, tally: Tally) -> None:
+        """Nothing is demanded."""
 
     def merit(self, tally: Tally, organs: Organs = None) -> tuple[float, float]:
         """(0, −mean cost of a patient)."""
@@ -200,6 +214,11 @@ class VolumeBias:
     def bias_ml(self, tally: Tally) -> np.ndarray:
         """Mean over patients of (predicted − reference) ml, per class."""
         return np.asarray(tally.patient_means(tally.spilled_ml - tally.missed_ml).mean(0))
+
+    def demand_of_patients(self, tally: Tally) -> np.ndarray:
+        """Minus the largest volume error of any organ of each patient, in ml."""
+        errors = np.abs(tally.patient_means(tally.spilled_ml - tally.missed_ml))[:, 1:]
+        return np.asarray(-errors.max(axis=1))
 
     def merit(self, tally: Tally, organs: Organs = None) -> tuple[float, float]:
         """(−the largest excess of any organ, mean IoU)."""

@@ -25,14 +25,15 @@ class CaseVoxels:
     Args:
         probabilities: (class, voxel), float32.
         labels: the reference's classes (voxel,), uint8.
-        dropped: voxels left out: background in the reference, and under every decision within reach.
+        settled: counts of the voxels left out (reference class, decided class), the same under every decision within
+            reach: background decided as background.
     """
 
     patient_id: str
     voxel_ml: float
     probabilities: np.ndarray
     labels: np.ndarray
-    dropped: int
+    settled: np.ndarray
 
     @property
     def class_count(self) -> int:
@@ -73,7 +74,9 @@ def case_voxels(
     kept = (organs > FLOOR) | (reference_labels != 0)
     few = np.ascontiguousarray(probabilities[:, kept], np.float32)
     labels = reference_labels[kept].astype(np.uint8)
-    return CaseVoxels(patient_id, float(voxel_ml), few, labels, int(kept.size - labels.size))
+    settled = np.zeros((class_count, class_count), np.int64)
+    settled[0, 0] = kept.size - labels.size
+    return CaseVoxels(patient_id, float(voxel_ml), few, labels, settled)
 
 
 def tally(cases: Sequence[CaseVoxels], decision: Decision) -> Tally:
@@ -87,12 +90,12 @@ def tally(cases: Sequence[CaseVoxels], decision: Decision) -> Tally:
         raise ValueError(
             f"the decision reaches voxels that were dropped: offsets go up to {REACH}, thresholds to {FLOOR}"
         )
-    matrices = []
-    for case in cases:
-        matrix = confusion_matrix(case.labels, decision(case.probabilities), class_count)
-        matrix[0, 0] += case.dropped
-        matrices.append(matrix)
-    return tally_of_matrices(cases, np.stack(matrices))
+    return tally_of_matrices(cases, np.stack([decided_matrix(case, decision) for case in cases]))
+
+
+def decided_matrix(case: CaseVoxels, decision: Decision) -> np.ndarray:
+    """The confusion matrix of one case under a decision within reach (class, class), int64."""
+    return confusion_matrix(case.labels, decision(case.probabilities), case.class_count) + case.settled
 
 
 def tally_of_matrices(cases: Sequence[CaseVoxels], matrices: np.ndarray) -> Tally:
