@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from steelyard.calibrate import fewer_voxels
 from steelyard.calibrate.fewer_voxels import every_kth, near, within
 from steelyard.calibrate.voxels import FLOOR, REACH, case_voxels, tally
 from steelyard.confusion import count_labels
@@ -73,13 +74,24 @@ def test_offsets_near_others_need_only_the_voxels_in_doubt():
         assert counts([fewer], offsets) == counts([case], offsets)
 
 
-def test_every_kth_voxel_stands_for_k_of_the_same_volume():
+def test_every_kth_voxel_stands_for_k_of_the_same_volume(monkeypatch):
     cases = [case_voxels(*volume(seed), patient_id=str(seed), voxel_ml=0.3) for seed in (1, 2)]
+    monkeypatch.setattr(fewer_voxels, "OF_AN_ORGAN", 1)
     few = every_kth(cases, 700)
     assert 300 < sum(case.labels.size for case in few) <= 700
     whole, part = tally(cases, Offsets.none(4)), tally(few, Offsets.none(4))
     assert part.missed_ml[:, 1:].sum() == pytest.approx(whole.missed_ml[:, 1:].sum(), rel=0.15)
     assert every_kth(cases, 10**6) == cases
+
+
+def test_no_organ_is_thinned_out(monkeypatch):
+    case = case_voxels(*volume(1), patient_id="a", voxel_ml=0.3)
+    smallest = np.bincount(case.labels)[1:].min()
+    monkeypatch.setattr(fewer_voxels, "OF_AN_ORGAN", smallest // 3)
+    (few,) = every_kth([case], 1)
+    assert few.voxel_ml == pytest.approx(0.9)
+    monkeypatch.setattr(fewer_voxels, "OF_AN_ORGAN", smallest)
+    assert every_kth([case], 1) == [case]
 
 
 def test_absent_probabilities_shapes_and_labels_are_named():

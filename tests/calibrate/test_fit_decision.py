@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from steelyard.calibrate import fit_decision
+from steelyard.calibrate.fewer_voxels import every_kth
 from steelyard.calibrate.fit_decision import LIMIT, fit_offsets, fit_optimal, mean_index, optimal_rule, sweep
 from steelyard.calibrate.objective import Cost, LeastSpill, MeanIndex, VolumeBias
 from steelyard.calibrate.voxels import REACH, case_voxels, tally
@@ -118,9 +119,10 @@ def test_offsets_stay_within_the_limit_when_more_would_always_be_better():
 
 
 def test_a_thinner_first_look_leads_to_the_same_hill(monkeypatch):
-    cases = [drawn_case(seed, voxels=30_000, bias=(0.0, -1.0, 0.8)) for seed in (1, 2)]
+    cases = [drawn_case(seed, voxels=60_000, bias=(0.0, -1.0, 0.8)) for seed in (1, 2)]
     exact = MeanIndex().merit(tally(cases, fit_offsets(cases, MeanIndex(), class_count=3)))
-    monkeypatch.setattr(fit_decision, "ENOUGH_VOXELS", 3000)
+    monkeypatch.setattr(fit_decision, "ENOUGH_VOXELS", 10_000)
+    assert max(case.labels.size for case in every_kth(cases, 10_000)) < 6000
     thin = MeanIndex().merit(tally(cases, fit_offsets(cases, MeanIndex(), class_count=3)))
     assert thin[1] == pytest.approx(exact[1], abs=2e-4)
 

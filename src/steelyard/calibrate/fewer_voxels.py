@@ -11,6 +11,7 @@ from steelyard.calibrate.voxels import CaseVoxels, decided_matrix
 from steelyard.postprocess.offsets import Offsets
 
 ROUNDING = 1e-6  # a ratio at the very edge stays open
+OF_AN_ORGAN = 1000  # a recall of .9 is then known to .01
 
 
 def within(case: CaseVoxels, limit: float) -> CaseVoxels:
@@ -39,8 +40,13 @@ def near(case: CaseVoxels, centre: Offsets, radius: float) -> CaseVoxels:
 
 
 def every_kth(cases: Sequence[CaseVoxels], enough: int) -> list[CaseVoxels]:
-    """About `enough` voxels of all cases together, each standing for k of the same volume. All if fewer."""
-    k = -(-sum(case.labels.size for case in cases) // enough)
+    """About `enough` voxels of all cases together, each standing for k of the same volume.
+
+    All of them where there are fewer, and more where an organ would be left with less than `OF_AN_ORGAN` voxels.
+    """
+    of_class = np.sum([np.bincount(case.labels, minlength=case.class_count) for case in cases], axis=0)
+    present = of_class[1:][of_class[1:] > 0]
+    k = min(-(-int(of_class.sum()) // enough), int(present.min(initial=of_class.sum())) // OF_AN_ORGAN)
     if k <= 1:
         return list(cases)
     return [
