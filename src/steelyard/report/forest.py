@@ -26,6 +26,7 @@ WIDTH, LEFT, RIGHT = 900.0, 200.0, 590.0  # of the picture, and where its plot b
 ROW, HEADING, TOP, BOTTOM = 21.0, 27.0, 46.0, 44.0
 COLUMN_NAMES, SIDES = 14.0, 34.0  # lines of their own above the plot: what stands where, and which side is better
 LONGEST_BASELINE = 18  # letters: what stands left of zero fits even where zero is the left end of the axis
+LONGEST_LOSS = 27  # letters, for a name left of the plot
 VERDICTS = {  # shape, colour, filled
     "better": ("up", BLUE, True),
     "worse": ("down", VERMILION, True),
@@ -49,7 +50,7 @@ def forest(found: Statistics) -> str:
         return scale(min(max(value, axis[0]), axis[-1]), axis[0], axis[-1], LEFT, RIGHT)  # an end may be infinite
 
     parts = [stroke([(x(tick), TOP), (x(tick), bottom)], colour=RULE, width=1) for tick in axis]
-    parts += [words(x(tick), bottom + 16, _signed(tick), anchor="middle", size=11, colour=SOFT) for tick in axis]
+    parts += [words(x(tick), bottom + 16, signed(tick), anchor="middle", size=11, colour=SOFT) for tick in axis]
     parts.append(stroke([(x(0), TOP), (x(0), bottom)], width=1.4))
     parts += _headings(found, x(0), bottom)
     y = TOP
@@ -58,7 +59,7 @@ def forest(found: Statistics) -> str:
         parts.append(words(0, y - 8, title if organ else f"{title} (no verdict)", bold=True))
         for d in found.of_organ(organ):
             y += ROW
-            parts += _row(d, y - ROW / 2, x)
+            parts += interval_row(d, y - ROW / 2, x)
     return drawing(WIDTH, height, parts, alt=_said(found))
 
 
@@ -77,9 +78,12 @@ def _headings(found: Statistics, zero: float, bottom: float) -> list[str]:
     ]  # fmt: skip
 
 
-def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
+def interval_row(
+    d: Difference, y: float, x: Callable[[float], float], *, title: str = "", verdict_at: float = WIDTH - 110
+) -> list[str]:
+    """The difference with its interval, in pixels by `x` and in words, and the verdict; `title` instead of the loss."""
     shape, colour, filled = VERDICTS[d.verdict] if d.verdict else ("diamond", GREY, False)
-    parts = [words(LEFT - 14, y + 4, shortened(d.loss, 27), anchor="end")]
+    parts = [words(LEFT - 14, y + 4, title or shortened(d.loss, LONGEST_LOSS), anchor="end")]
     if d.low is not None and d.high is not None:
         parts.append(stroke([(x(d.low), y), (x(d.high), y)], colour=colour, width=2.2))
         for end, outwards in ((d.low, -1), (d.high, 1)):
@@ -90,7 +94,7 @@ def _row(d: Difference, y: float, x: Callable[[float], float]) -> list[str]:
     parts.append(words(RIGHT + 18, y + 4, d.interval))
     if d.verdict:
         decided = d.verdict in ("better", "worse")
-        parts.append(words(WIDTH - 110, y + 4, d.verdict, bold=decided, colour=colour))
+        parts.append(words(verdict_at, y + 4, d.verdict, bold=decided, colour=colour))
     return parts
 
 
@@ -99,7 +103,8 @@ def _end(x: float, y: float, back: float) -> list[tuple[float, float]]:
     return [(x - back, y - 4), (x, y), (x - back, y + 4)] if back else [(x, y - 4), (x, y + 4)]
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A tick of an axis of differences: `+2`, `−2`, `0`."""
     return f"{value:+g}".replace("-", "−") if value else "0"
 
 
