@@ -14,6 +14,8 @@ from monai.losses import TverskyLoss
 from torch import nn
 
 from exported import LOSSES_TO_EXPORT, export_to, ours
+from steelyard.export import export
+from steelyard.losses import IoULoss
 from worked_losses import random_case, value_and_gradient
 
 MONAIS_OWN = {"iou11", "iou1505", "iou0515", "dice", "diceBK", "prices", "slice"}
@@ -46,6 +48,21 @@ def test_value_and_gradient_are_those_of_our_loss(
             found = value_and_gradient(lambda x, t: loss(x, t[:, None]), logits.float(), target)
             assert found[0] == pytest.approx(value, rel=1e-6)
             torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_the_small_number_in_the_denominator_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four voxels, all but lost: TP and prices are so small that 1e-5 in its place would show."""
+    options = ["fp_weight=2e-4", "fn_weight=3e-4"]
+    files = {path.suffix: path for path in export("tversky", to="monai", out=tmp_path, options=options).files}
+    logits = torch.tensor([[12.0, 0.0, -9.0], [0.0, 12.0, -9.0]], dtype=torch.float64)[:, :, None, None].expand(
+        2, 3, 1, 2
+    )
+    target = torch.tensor([1, 0])[:, None, None].expand(2, 1, 2)
+    value, gradient = value_and_gradient(IoULoss(fp_weight=2e-4, fn_weight=3e-4), logits, target)
+    loss = parsed(files, monkeypatch)
+    found = value_and_gradient(lambda x, t: loss(x, t[:, None]), logits, target)
+    assert found[0] == pytest.approx(value, rel=1e-12)
+    torch.testing.assert_close(found[1], gradient, rtol=1e-9, atol=1e-14)
 
 
 def test_a_tensor_of_monais_own_kind_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
