@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from exported import imported
+from steelyard.calibrate import read_card
 from steelyard.cli import main
 from steelyard.errors import BadData, BadSpec
-from steelyard.export import export
+from steelyard.export import export, recipe
 from steelyard.export.recipe import read_recipe
 from steelyard.losses import LOSSES
 
@@ -38,10 +39,10 @@ def write_card(folder: Path, **changes: Any) -> Path:
 
 def test_a_card_is_its_loss_and_names_its_classes(tmp_path: Path) -> None:
     for named in (write_card(tmp_path), tmp_path):
-        recipe = read_recipe(str(named))
-        assert recipe.loss.fp_weight == (1.0, 0.3, 0.6)
-        assert recipe.loss.fn_weight == (1.0, 1.7, 1.4)
-        assert recipe.classes == ("background", "liver", "spleen")
+        found = read_recipe(str(named))
+        assert found.loss.fp_weight == (1.0, 0.3, 0.6)
+        assert found.loss.fn_weight == (1.0, 1.7, 1.4)
+        assert found.classes == ("background", "liver", "spleen")
     file = next(iter(export(str(tmp_path / "card.json"), to="nnunet", out=tmp_path).files))
     assert "card.json (sha256 " in file.read_text()
     assert "CLASSES = ('background', 'liver', 'spleen')" in file.read_text()
@@ -51,6 +52,15 @@ def test_a_card_that_keeps_the_default_exports_the_default(tmp_path: Path) -> No
     file = next(iter(export(str(write_card(tmp_path, loss={"name": "dice_ce"})), to="nnunet", out=tmp_path).files))
     assert file.name == "nnUNetTrainerSteelyard_dice_ce.py"
     assert "CLASSES" not in file.read_text()  # all classes are charged alike
+
+
+def test_a_card_that_keeps_inverse_frequencies_tells_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadSpec, match="Export cross_entropy --with class_weights="):
+        read_recipe(str(write_card(tmp_path, loss={"name": "crossE"})))
+
+
+def test_the_card_is_that_of_calibrate() -> None:
+    assert (recipe.CARD_KIND, recipe.CARD_SCHEMA) == (read_card.KIND, read_card.SCHEMA)
 
 
 def test_a_card_per_organ_is_taken(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def read_recipe(loss_or_card: str, options: Sequence[str] = ()) -> LossRecipe:
     path = Path(loss_or_card)
     if loss_or_card in LOSSES:
         part = Part(name=loss_or_card, **_options(options))
+        _refuse_frequencies(part)
         command = shlex.join(["steelyard", "export-loss", loss_or_card, *(["--with", *options] if options else [])])
         return LossRecipe(part, _built(part), command)
     if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
@@ -121,6 +122,7 @@ def _read_card(file: Path) -> LossRecipe:
     if not (isinstance(classes, list) and len(classes) > 1 and all(isinstance(name, str) for name in classes)):
         raise _damaged(file, f'classes is {_short(classes)} where ["background", "liver", …] is wanted')
     part = Part(**named)
+    _refuse_frequencies(part)
     try:
         loss = _built(part)
         _check_class_count(loss, len(classes))
@@ -132,15 +134,18 @@ def _read_card(file: Path) -> LossRecipe:
 
 def _built(part: Part) -> nn.Module:
     """The loss itself: what checks the options is what trains."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return call(LOSSES[part.name], "loss", part.name, **part.options)
+
+
+def _refuse_frequencies(part: Part) -> None:
     frequencies = inspect.signature(LOSSES[part.name]).parameters.get("class_frequencies")
     if frequencies is not None and frequencies.default is frequencies.empty and frequencies.name not in part.options:
         raise BadSpec(
             f"loss {part.name!r} takes its weights from a study's training slices, which no other tool can see. "
             "Export cross_entropy --with class_weights=[…] (1 / the share of each class) in its place."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return call(LOSSES[part.name], "loss", part.name, **part.options)
 
 
 def _check_class_count(loss: nn.Module, classes: int) -> None:
