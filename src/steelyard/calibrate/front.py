@@ -68,11 +68,11 @@ def front(
     entries = []
     for organ in label_set.organs:
         position = organ.index - 1
+        curves = sweeps.of_organ(organ.index)
         weights = [
-            {"label": prices.label, "r": prices.of_organ(position)} | point(tally, organ.index)
+            {"label": prices.label, "r": prices.of_organ(position)} | _against_all(point(tally, organ.index), curves)
             for prices, tally in pooled.items()
         ]
-        curves = sweeps.of_organ(organ.index)
         own = [weight for weight in weights if weight["r"] == chosen.of_organ(position)]
         entries.append(
             {
@@ -80,13 +80,18 @@ def front(
                 "chosen_r": chosen.of_organ(position),
                 "weights": weights,
                 "sweeps": curves,
-                "against_sweeps": {title: _against(own[0], curve) for title, curve in curves.items()} if own else {},
+                "against_sweeps": own[0]["against_sweeps"] if own else {},
             }
         )
     return entries
 
 
-def _against(weight: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+def _against_all(weight: dict[str, float], curves: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """The point, and what it says of every network's sweep."""
+    return {**weight, "against_sweeps": {title: _against(weight, curve) for title, curve in curves.items()}}
+
+
+def _against(weight: Mapping[str, float], curve: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
     """What the sweep spills where it misses as much as the weight does; None where it never misses just that."""
     missed = [p["missed_ml"] for p in curve][::-1]  # falls with the offset
     spilled = [p["spilled_ml"] for p in curve][::-1]

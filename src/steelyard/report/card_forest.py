@@ -20,9 +20,9 @@ def card_forest(card: Card) -> str | None:
     The declared comparison with the default stands apart: it alone decides, and Holm corrects the others only.
     """
     groups = [
-        ("declared before training: this comparison alone decides", [card.gain]),
-        ("other losses, as they are", card.trained),
-        ("decisions moved afterwards, without training anew", card.later),
+        ("declared, decides alone", [card.gain]),
+        ("other losses", card.trained),
+        ("decisions moved afterwards", card.later),
     ]
     shown = [(title, found) for title, found in groups if found]
     differences = [as_difference(one, card.by) for _, found in shown for one in found]

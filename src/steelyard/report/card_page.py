@@ -99,6 +99,6 @@ def _front(card: Card, front: OrganFront) -> FrontPart:
     return FrontPart(
         organ_title(front.organ),
         front_sentences(card, front),
-        front_chart(card, front),
+        front_chart(front),
         tables.front_table(front),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steelyard.report.card_content import Card, FoldChoice, Method, OrganFront, Rule, organ_title
-from steelyard.report.card_words import ratio, unit_of
+from steelyard.report.card_words import UNDEFINED, ratio, unit_of
 from steelyard.report.table import Cell, Header, Row, Section, Table
 
 LEAST_SHORTFALL = 1e-9
@@ -58,10 +58,10 @@ def methods_table(card: Card) -> Table:
     ious = [_best([_mean(method, organ, "iou") for method in card.methods], highest=True) for organ in card.organs]
     rows = []
     for place, method in enumerate(card.methods):
-        cells = [Cell(method.value, _decimals(card), best=place in best)]
+        cells = [_number(method.value, _decimals(card), best=place in best)]
         cells += [_shortfall(method)] if demands else []
         cells += [
-            Cell(_mean(method, organ, "iou"), best=place in own)
+            _number(_mean(method, organ, "iou"), best=place in own)
             for organ, own in zip(card.organs, ious, strict=True)
         ]  # fmt: skip
         rows.append(Row(Header(method.title), tuple(cells)))
@@ -83,7 +83,7 @@ def volumes_table(card: Card) -> Table:
     rows = [
         Row(
             Header(method.title),
-            tuple(Cell(_mean(method, organ, volume), 1) for organ in card.organs for volume in VOLUMES),
+            tuple(_number(_mean(method, organ, volume), 1) for organ in card.organs for volume in VOLUMES),
         )
         for method in card.methods
     ]
@@ -100,7 +100,7 @@ def volumes_table(card: Card) -> Table:
 def sensitivity_table(card: Card) -> Table:
     """Each organ's sensitivity, per method."""
     rows = [
-        Row(Header(method.title), tuple(Cell(_mean(method, organ, "sensitivity")) for organ in card.organs))
+        Row(Header(method.title), tuple(_number(_mean(method, organ, "sensitivity")) for organ in card.organs))
         for method in card.methods
     ]
     columns = tuple(Header(organ_title(organ)) for organ in card.organs)
@@ -138,7 +138,7 @@ def front_table(front: OrganFront) -> Table | None:
         return None
     rows = []
     for weight in sorted(front.weights, key=lambda weight: weight.r):
-        cells = [Cell(weight.missed_ml, 1), Cell(weight.spilled_ml, 1)]
+        cells = [_number(weight.missed_ml, 1), _number(weight.spilled_ml, 1)]
         for title in front.sweeps:
             found = weight.against_sweeps.get(title)
             cells.append(Cell(None if found is None else found.spilled_ml_on_sweep, 1))
@@ -161,12 +161,12 @@ def bound_table(card: Card) -> Table | None:
     for change in card.bound.changes:
         own = "its offset is moved" if change.organ == card.bound.organ else ""
         cells = (
-            Cell(change.iou_before),
-            Cell(change.iou_after),
-            Cell(change.missed_ml_before, 1),
-            Cell(change.missed_ml_after, 1),
-            Cell(change.spilled_ml_before, 1),
-            Cell(change.spilled_ml_after, 1),
+            _number(change.iou_before),
+            _number(change.iou_after),
+            _number(change.missed_ml_before, 1),
+            _number(change.missed_ml_after, 1),
+            _number(change.spilled_ml_before, 1),
+            _number(change.spilled_ml_after, 1),
         )
         rows.append(Row(Header(organ_title(change.organ), own), cells))
     return Table(
@@ -186,8 +186,8 @@ def trials_table(card: Card, fold: FoldChoice) -> Table:
     demands = any((trial.shortfall or 0) > LEAST_SHORTFALL for trial in fold.trials)
     rows = []
     for trial in fold.trials:
-        cells = [Cell(trial.epochs, 0), Cell(None if trial.value is None else factor * trial.value, _decimals(card))]
-        cells += [Cell(trial.shortfall, 3)] if demands else []
+        cells = [Cell(trial.epochs, 0), _number(None if trial.value is None else factor * trial.value, _decimals(card))]
+        cells += [_number(trial.shortfall, 3)] if demands else []
         cells.append(Cell(word=trial.given_up or "trained to the end"))
         rows.append(Row(Header(trial.label, "chosen" if trial.label == fold.chosen.label else ""), tuple(cells)))
     columns = ["epochs", card.objective.title, *(["short of the demand by"] if demands else []), "what became of it"]
@@ -208,13 +208,13 @@ def difference_table(card: Card) -> Table:
         values = (found.difference, found.low, found.high, found.minimum_detectable)
         difference, low, high, seen = (None if value is None else factor * value for value in values)
         cells = (
-            Cell(found.mean_chosen, _decimals(card)),
-            Cell(found.mean_other, _decimals(card)),
-            Cell(difference, 1),
-            Cell(low, 1),
-            Cell(high, 1),
-            Cell(found.p_holm, 4),
-            Cell(seen, 1),
+            _number(found.mean_chosen, _decimals(card)),
+            _number(found.mean_other, _decimals(card)),
+            _number(difference, 1),
+            _number(low, 1),
+            _number(high, 1),
+            _number(found.p_holm, 4),
+            _number(seen, 1),
             Cell(found.patients, 0),
             Cell(word=found.verdict, best=found.verdict in ("better", "worse")),
         )
@@ -236,6 +236,11 @@ def difference_table(card: Card) -> Table:
             "Detectable: the true difference that a single test of so many patients finds with 80 % power.",
         ),
     )
+
+
+def _number(value: float | None, decimals: int = 3, *, best: bool = False) -> Cell:
+    """A cell; undefined is said in a word, since a card's reader need not know the report's dash."""
+    return Cell(word=UNDEFINED) if value is None else Cell(value, decimals, best=best)
 
 
 def _price(fp_weight: float, fn_weight: float) -> str:
@@ -266,7 +271,7 @@ def _decimals(card: Card) -> int:
 def _shortfall(method: Method) -> Cell:
     if method.shortfall is not None and method.shortfall <= LEAST_SHORTFALL:
         return Cell(word="meets it")
-    return Cell(method.shortfall, 3)
+    return _number(method.shortfall, 3)
 
 
 def _values(rule: Rule) -> list[float]:

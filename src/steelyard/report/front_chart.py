@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import hypot
 
-from steelyard.report.card_content import Card, FrontWeight, OrganFront, SweepPoint, organ_title
+from steelyard.report.card_content import FrontWeight, OrganFront, SweepPoint, organ_title
 from steelyard.report.card_words import is_default, ratio
 from steelyard.report.drawing import (
     BLUE,
@@ -45,7 +46,7 @@ class FrontChart:
     svg: str
 
 
-def front_chart(card: Card, front: OrganFront) -> FrontChart | None:
+def front_chart(front: OrganFront) -> FrontChart | None:
     """The near view of all marks at the left, the whole sweep at the right; None without an organ or a mark."""
     marks = [(w.missed_ml, w.spilled_ml) for w in front.weights]
     marks += [(p.missed_ml, p.spilled_ml) for curve in front.sweeps.values() for p in curve if p.offset == 0]
@@ -53,8 +54,8 @@ def front_chart(card: Card, front: OrganFront) -> FrontChart | None:
     if not known or not has_organ(front):
         return None
     xs, ys = (spread([point[axis] for point in known]) for axis in (0, 1))
-    parts = [*_near(card, front, xs, ys), *_far(front, xs, ys)]
-    return FrontChart(organ_title(front.organ), drawing(WIDTH, HEIGHT, parts, alt=_said(card, front)))
+    parts = [*_near(front, xs, ys), *_far(front, xs, ys)]
+    return FrontChart(organ_title(front.organ), drawing(WIDTH, HEIGHT, parts, alt=_said(front)))
 
 
 def spread(values: Sequence[float]) -> Range:
@@ -71,41 +72,58 @@ def near_view(xs: Range, ys: Range) -> View:
     return lambda x, y: (scale(x, *xs, LEFT, LEFT + WIDE), scale(y, *ys, TOP + HIGH, TOP))
 
 
-def _near(card: Card, front: OrganFront, xs: Range, ys: Range) -> list[str]:
+def _near(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     at, frame = near_view(xs, ys), (LEFT, TOP, LEFT + WIDE, TOP + HIGH)
     parts = [words(LEFT, TOP - 14, "where the trained weights lie", bold=True), *_axes(at, xs, ys, frame)]
     parts.append(words(LEFT + 8, TOP + HIGH - 10, "↙ better", size=12, colour=SOFT, bold=True))
     taken: list[Box] = [(LEFT, TOP + HIGH - 24, LEFT + 70, TOP + HIGH)]
     inside: list[str] = []
-    for (_, curve), (dash, colour) in zip(front.sweeps.items(), SWEEP_STYLES, strict=False):
-        line = [at(p.missed_ml, p.spilled_ml) for p in curve if p.missed_ml is not None and p.spilled_ml is not None]
+    for curve, (dash, colour) in zip(front.sweeps.values(), SWEEP_STYLES, strict=False):
+        line = _line(curve, at)
         inside.append(stroke(line, colour=colour, width=2, dash=dash))
         inside += [_tick(p, at, colour) for p in curve if p.offset == round(p.offset)]
         taken += [around(*point, 3) for point in line]
     weights = sorted(_known(front.weights), key=lambda weight: weight.r)
     inside.append(stroke([_at(at, weight) for weight in weights], colour=VERMILION, width=0.9, opacity=0.6))
     parts.append(_clipped(inside, frame))
-    taken += [around(*_at(at, weight), 8) for weight in weights]
-    labels = []
+    marked = [around(*_at(at, weight), 8) for weight in weights]
+    taken += marked
     for weight in weights:
-        parts.append(_weight(card, front, weight, at))
-        chosen, default = _is_chosen(front, weight), is_default(weight.r)
-        remark = ", chosen" * chosen + ", default" * default
-        labels.append(
-            (_at(at, weight), f"r = {ratio(weight.r)}{remark}", VERMILION if chosen else INK, chosen or default)
-        )
-    for ((title, curve), (_, colour)), end in zip(
-        zip(front.sweeps.items(), SWEEP_STYLES, strict=False), (-1, 0, 0), strict=False
-    ):
-        line = [at(p.missed_ml, p.spilled_ml) for p in curve if p.missed_ml is not None and p.spilled_ml is not None]
-        seen = [p for p in line if frame[0] <= p[0] <= frame[2] and frame[1] <= p[1] <= frame[3]]
-        if seen:  # offsets rise to the upper left: the first end lies at the lower right
-            labels.append((seen[end], f"{shortened(title, LONGEST)}, moved", colour, False))
-    for (x, y), label, colour, bold in labels:
-        box = free_place(x, y, label, taken, frame)
-        taken.append(box)
-        parts.append(words(box[0] + 2, box[3] - 3.5, label, size=12, colour=colour, bold=bold))
-    return parts
+        parts += _label(_at(at, weight), *_called(front, weight), taken, frame)
+    for (title, curve), (_, colour) in zip(front.sweeps.items(), SWEEP_STYLES, strict=False):
+        seen = [p for p in _line(curve, at) if frame[0] <= p[0] <= frame[2] and frame[1] <= p[1] <= frame[3]]
+        if seen:
+            emptiest = max(seen, key=lambda p: min(_apart(p, box) for box in marked))
+            parts += _label(emptiest, f"{shortened(title, LONGEST)}, moved", colour, False, taken, frame)
+            marked.append(taken[-1])
+    return parts + [_weight(front, weight, at) for weight in weights]  # over the lines to their labels
+
+
+def _label(point: tuple[float, float], label: str, colour: str, bold: bool, taken: list[Box], frame: Box) -> list[str]:
+    """The label in free room near its point, with a line to it; the room is taken from now on."""
+    box = free_place(*point, label, taken, frame)
+    taken.append(box)
+    nearest = (min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3]))
+    return [
+        stroke([point, nearest], colour=colour, width=0.8),
+        words(box[0] + 2, box[3] - 3.5, label, size=12, colour=colour, bold=bold),
+    ]
+
+
+def _called(front: OrganFront, weight: FrontWeight) -> tuple[str, str, bool]:
+    """(label, colour, bold) of a mark."""
+    chosen, default = _is_chosen(front, weight), is_default(weight.r)
+    remark = ", chosen" * chosen + ", default" * default
+    return f"r = {ratio(weight.r)}{remark}", VERMILION if chosen else INK, chosen or default
+
+
+def _line(curve: Sequence[SweepPoint], at: View) -> list[tuple[float, float]]:
+    return [at(p.missed_ml, p.spilled_ml) for p in curve if p.missed_ml is not None and p.spilled_ml is not None]
+
+
+def _apart(point: tuple[float, float], box: Box) -> float:
+    """Pixels from the middle of the box."""
+    return hypot(point[0] - (box[0] + box[2]) / 2, point[1] - (box[1] + box[3]) / 2)
 
 
 def _far(front: OrganFront, xs: Range, ys: Range) -> list[str]:
@@ -125,8 +143,7 @@ def _far(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     parts = [words(FAR_LEFT - 40, TOP - 14, title, bold=True)]
     parts += _axes(at, far_x, far_y, (FAR_LEFT, TOP, right, bottom), about=3)
     for curve, (dash, colour) in zip(front.sweeps.values(), SWEEP_STYLES, strict=False):
-        line = [at(p.missed_ml, p.spilled_ml) for p in curve if p.missed_ml is not None and p.spilled_ml is not None]
-        parts.append(stroke(line, colour=colour, width=1.6, dash=dash))
+        parts.append(stroke(_line(curve, at), colour=colour, width=1.6, dash=dash))
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))
     x, y = at(xs[1], ys[1])
@@ -168,7 +185,7 @@ def _tick(p: SweepPoint, at: View, colour: str) -> str:
     return mark(shape, *at(p.missed_ml, p.spilled_ml), size=size, colour=colour, title=told)
 
 
-def _weight(card: Card, front: OrganFront, weight: FrontWeight, at: View) -> str:
+def _weight(front: OrganFront, weight: FrontWeight, at: View) -> str:
     told = f"{weight.label}: missed {weight.missed_ml:.1f} ml, spilled {weight.spilled_ml:.1f} ml"
     chosen, default = _is_chosen(front, weight), is_default(weight.r)
     shape = "diamond" if chosen else "square" if default else "circle"
@@ -189,7 +206,7 @@ def _at(at: View, weight: FrontWeight) -> tuple[float, float]:
     return at(weight.missed_ml or 0.0, weight.spilled_ml or 0.0)
 
 
-def _said(card: Card, front: OrganFront) -> str:
+def _said(front: OrganFront) -> str:
     told = "; ".join(
         f"{w.label} missed {w.missed_ml:.1f} and spilled {w.spilled_ml:.1f}" for w in _known(front.weights)
     )
