@@ -25,9 +25,12 @@ INVENTED = 40  # pixels
 def absent_value(subject: Subject) -> Finding:
     """A right prediction of slices without an organ costs the same, whatever trace of probability is left."""
     target, _ = _without_last(subject)
+    complete = scene(organ_sizes(subject.classes))
     traces, none = (subject.price(sure(target, subject.classes, certainty=c), target) for c in CERTAINTIES)
-    span = _span(subject, target)
-    passed = math.isfinite(traces) and math.isfinite(none) and abs(traces - none) <= STEP * span
+    with_all = [subject.price(sure(complete, subject.classes, certainty=c), complete) for c in CERTAINTIES]
+    span = _span(subject)
+    step = (traces - none) - (with_all[0] - with_all[1])  # what surety itself costs, absent organ or not, is left out
+    passed = math.isfinite(step) and abs(step) <= STEP * span
     explanation = ""
     if not passed:
         explanation = (
@@ -40,16 +43,16 @@ def absent_value(subject: Subject) -> Finding:
         "absent organ: value",
         "pass" if passed else "fail",
         f"right at certainty 0.99999 {traces:.4f}, at 1 {none:.4f}",
-        "equal",
+        "equal, or as far apart as with all organs",
         explanation,
-        {"traces": traces, "none": none},
+        {"traces": traces, "none": none, "step": step},
     )
 
 
 def absent_gradient(subject: Subject) -> Finding:
     """What pushes an invented organ out of slices that have none, and whether a higher FP weight pushes harder."""
     target, organ = _without_last(subject)
-    span, option = _span(subject, target), subject.options.fp
+    span, option = _span(subject), subject.options.fp
     push = _push(subject, target, organ)
     check = "absent organ: gradient"
     if option is None:
@@ -74,7 +77,7 @@ def empty_slice(subject: Subject) -> Finding:
     classes, organ = subject.classes, 1
     right = subject.price(sure(labels, classes), labels)
     invented = subject.price(sure(relabel(labels, 0, organ, INVENTED), classes), labels)
-    push, span = _push(subject, labels, organ), _span(subject, labels)
+    push, span = _push(subject, labels, organ), _span(subject)
     check, wanted = "all-empty slice", "finite; an invented organ costs more and is pushed out"
     measured = f"right {right:.4f}, {INVENTED} pixels invented {invented:.4f}, push {push:.2e}"
     numbers = {"right": right, "invented": invented, "push": push}
@@ -89,14 +92,14 @@ def _dead(
     subject: Subject, check: str, measured: str, wanted: str, target: Tensor, organ: int, numbers: dict[str, float]
 ) -> Finding:
     """A failure, unless an option named `absent` declares it and was seen to undo it."""
-    pushed = numbers["push"] > DEAD * _span(subject, target)
+    pushed = numbers["push"] > DEAD * _span(subject)
     what = (
         "The FP weight does not reach a class without a reference pixel: what pushes it out is the terms of other "
         "classes, alike for every FP weight."
         if pushed
         else "Dead: nothing pushes an invented organ out of slices that have none."
     )
-    if numbers["push"] < -DEAD * _span(subject, target):
+    if numbers["push"] < -DEAD * _span(subject):
         what = "An invented organ is pulled into slices that have none."
     verdict: Verdict = "fail"
     if subject.options.absent is not None:
@@ -114,9 +117,9 @@ def _comes_to_life(subject: Subject, target: Tensor, organ: int) -> bool:
     try:
         push = _push(subject, target, organ, **alive)
         if option is None:
-            return push > DEAD * _span(subject, target)
+            return push > DEAD * _span(subject)
         higher = {option: _higher}
-        return _alive(push, _push(subject, target, organ, **alive, **higher), _span(subject, target))
+        return _alive(push, _push(subject, target, organ, **alive, **higher), _span(subject))
     except Exception:  # a loss whose `absent` knows other words
         return False
 
@@ -151,7 +154,7 @@ def _without_last(subject: Subject) -> tuple[Tensor, int]:
     return scene(organ_sizes(subject.classes)[:-1]), subject.classes - 1
 
 
-def _span(subject: Subject, target: Tensor) -> float:
+def _span(subject: Subject) -> float:
     """The way from truth to error, in slices that have all organs."""
     labels, classes = scene(organ_sizes(subject.classes)), subject.classes
     right = subject.price(sure(labels, classes), labels)

@@ -11,7 +11,7 @@ from steelyard.audit.subject import Subject
 MORE_CLASSES = 3  # times as many: a second softmax is the flatter the more classes there are
 RESIDUAL = 0.02  # of the way from truth to error that a sure and right answer may still cost more
 
-CERTAIN = 1 - 1e-12
+CERTAIN, LESS_CERTAIN = 1 - 1e-12, 1 - 1e-7
 
 
 def input_form(subject: Subject) -> Finding:
@@ -41,7 +41,10 @@ def input_form(subject: Subject) -> Finding:
         return Finding(check, "pass", "no activation", wanted)
     few = _residual(subject, subject.classes)
     more = _residual_of_more(subject)
-    twice = few[0] > RESIDUAL if more is None else abs(more - few[1]) > RESIDUAL * few[2]
+    left = few[0] if more is None else abs(more - few[1]) / few[2]
+    # Smoothed labels charge a sure and right answer too, but a surer one the more: a softmax twice ends somewhere.
+    ends = abs(_residual(subject, subject.classes, certainty=LESS_CERTAIN)[1] - few[1]) <= RESIDUAL * few[2]
+    twice = left > RESIDUAL and ends
     told = f"{subject.classes} classes {few[1]:.4f}" + (
         "" if more is None else f", {MORE_CLASSES * subject.classes} classes {more:.4f}"
     )
@@ -70,10 +73,10 @@ def input_form(subject: Subject) -> Finding:
     return Finding(check, "pass", measured, wanted, numbers=numbers)
 
 
-def _residual(subject: Subject, classes: int) -> tuple[float, float, float]:
+def _residual(subject: Subject, classes: int, *, certainty: float = CERTAIN) -> tuple[float, float, float]:
     """What a sure and right answer costs as a share of the way to a wrong one, the cost itself, and that way."""
     labels = scene(organ_sizes(classes))
-    right = subject.price(sure(labels, classes, certainty=CERTAIN), labels)
+    right = subject.price(sure(labels, classes, certainty=certainty), labels)
     wrong = subject.price(sure((labels + 1) % classes, classes, certainty=0.99), labels)
     span = max(wrong - right, 1e-12)
     return abs(right) / span, right, span

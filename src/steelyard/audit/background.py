@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from steelyard.audit.finding import Finding
-from steelyard.audit.scene import ALL, relabel, scene, sure
+from steelyard.audit.scene import ALL, organ_sizes, relabel, scene, sure, unsure
 from steelyard.audit.subject import Subject
 
 FEW = 12  # pixels of the class that is lost: too few to matter to any class but itself
@@ -34,7 +36,7 @@ def background_option(subject: Subject) -> Finding:
     kept = _prices(subject, **subject.options.with_background(True, classes))
     dropped = _prices(subject, **subject.options.with_background(False, classes))
     faults = []
-    if not dropped[0] <= DROPPED * kept[0]:
+    if not (dropped[0] <= DROPPED * kept[0] or _reads_no_channel_0(subject)):
         faults.append("Class 0 is still charged for.")
     lost = [organ for organ in range(1, classes) if not dropped[organ] >= KEPT * kept[organ]]
     if lost:
@@ -50,6 +52,19 @@ def background_option(subject: Subject) -> Finding:
         {f"class_{number}_kept": price for number, price in enumerate(kept)}
         | {f"class_{number}_dropped": price for number, price in enumerate(dropped)},
     )
+
+
+def _reads_no_channel_0(subject: Subject) -> bool:
+    """Whether a loss with a channel per class has no gradient in that of class 0 once the background is left out.
+
+    A loss of single pixels charges a lost background pixel to the organ that took it, as it should. Behind a softmax
+    every channel has a gradient, and this says nothing.
+    """
+    labels = scene(organ_sizes(subject.classes))
+    given = subject.as_input(unsure(labels, subject.classes, seed=4)).requires_grad_()
+    charged = subject.call(given, labels, **subject.options.with_background(False, subject.classes))
+    (gradient,) = torch.autograd.grad(charged, given)
+    return not gradient[:, 0].any() and bool(gradient.any())
 
 
 def _prices(subject: Subject, **changed: Any) -> list[float]:

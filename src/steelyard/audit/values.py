@@ -64,7 +64,7 @@ def least_at_truth(subject: Subject) -> Finding:
     if not smallest > ROUNDING:
         explanations.append(f"{FEW_PIXELS} pixels of class {was} taken for class {becomes} are not charged.")
     if not rise <= ROUNDING:
-        explanations.append("On the way from no idea to the truth it rises.")
+        explanations.append("On the way from no idea to the truth it rises, as with smoothed labels.")
     return Finding(
         "least at the truth",
         "pass" if passed else "fail",
