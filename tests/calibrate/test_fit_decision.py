@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from steelyard.calibrate import fit_decision
+from steelyard.calibrate import fewer_voxels, fit_decision
 from steelyard.calibrate.fewer_voxels import every_kth
 from steelyard.calibrate.fit_decision import LIMIT, fit_offsets, fit_optimal, mean_index, optimal_rule, sweep
+from steelyard.calibrate.margins import first_above
 from steelyard.calibrate.objective import Cost, LeastSpill, MeanIndex, VolumeBias
 from steelyard.calibrate.voxels import REACH, case_voxels, tally
 from steelyard.confusion import Confusion, count_labels, tversky_index
@@ -50,6 +51,13 @@ def test_one_pass_counts_what_deciding_at_every_offset_counts(organ, offsets):
     base = Offsets((0.0, math.log(2), -0.3, math.log(0.5)))
     for offset, found in zip(offsets, sweep(cases, organ, offsets, base=base), strict=True):
         assert same(found, tally(cases, base.moved(organ, offset)))
+
+
+@pytest.mark.parametrize("offsets", [np.round(np.arange(-60, 61) * 0.1, 2), np.round(np.arange(77, 128) * 0.01, 2)])
+def test_a_weight_just_at_a_turning_point_is_not_above_it(offsets):
+    weights = np.exp(offsets)
+    turning = np.concatenate([weights, np.nextafter(weights, 0), np.nextafter(weights, np.inf), [0, 1e-300, np.inf]])
+    assert (first_above(offsets, weights, turning) == np.searchsorted(weights, turning, side="right")).all()
 
 
 def test_raising_an_organs_offset_never_raises_what_is_missed_of_it_nor_lowers_what_it_spills():
@@ -116,6 +124,25 @@ def test_a_fit_never_does_worse_than_the_most_probable_class_and_always_comes_ou
 def test_offsets_stay_within_the_limit_when_more_would_always_be_better():
     assert fit_offsets([drawn_case(1, bias=(0.0, -3.0))], Cost(1e6, 1.0), class_count=2).values[1] <= LIMIT
     assert fit_offsets([drawn_case(1, bias=(0.0, 3.0))], Cost(0.0, 1.0), class_count=2).values[1] < -3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_offsets_that_do_equally_well_the_smallest_is_taken(sign):
+    """Above 1 the organ's voxel is found, above 3 the background's is lost; then the same at −3 and −1."""
+    organ = 1 / (1 + np.exp([1.0, 3.0] if sign > 0 else [-3.0, -1.0]))
+    case = case_voxels(np.stack([1 - organ, organ]), np.array([1, 0]), patient_id="a", voxel_ml=1)
+    fitted = fit_offsets([case], MeanIndex(), class_count=2)
+    assert fitted.values[1] == pytest.approx(sign * 1.1, abs=0.11)
+    assert MeanIndex().merit(tally([case], fitted)) == (0, 1)
+
+
+def test_a_first_look_that_misleads_does_no_harm(monkeypatch):
+    monkeypatch.setattr(fit_decision, "ENOUGH_VOXELS", 5)
+    monkeypatch.setattr(fewer_voxels, "OF_AN_ORGAN", 1)
+    for seed in range(8):
+        cases = [drawn_case(seed, voxels=200, sharpness=4.0)]
+        fitted = fit_offsets(cases, MeanIndex(), class_count=3)
+        assert MeanIndex().merit(tally(cases, fitted)) >= MeanIndex().merit(tally(cases, Offsets.none(3)))
 
 
 def test_a_thinner_first_look_leads_to_the_same_hill(monkeypatch):

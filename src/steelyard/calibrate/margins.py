@@ -39,7 +39,7 @@ def sweep_matrices(cases: Sequence[CaseVoxels], organ_index: int, offsets: np.nd
     matrices = np.empty((len(offsets), len(cases), class_count, class_count), np.int64)
     for case_index, case in enumerate(cases):
         turning, rival = turning_points(case.probabilities, organ_index, base)
-        first = _first_above(offsets, weights, turning)  # the first offset that makes the voxel the organ
+        first = first_above(offsets, weights, turning)  # the first offset that makes the voxel the organ
         keys = (case.labels.astype(np.int64) * class_count + rival) * places + first
         found = np.bincount(keys, minlength=class_count**2 * places).reshape(class_count, class_count, places)
         turned = found.cumsum(-1)[..., :-1]  # (reference, rival, offset)
@@ -49,8 +49,8 @@ def sweep_matrices(cases: Sequence[CaseVoxels], organ_index: int, offsets: np.nd
     return matrices
 
 
-def _first_above(offsets: np.ndarray, weights: np.ndarray, turning: np.ndarray) -> np.ndarray:
-    """The place of the first weight above each turning point, their number where none is; weights ascend.
+def first_above(offsets: np.ndarray, weights: np.ndarray, turning: np.ndarray) -> np.ndarray:
+    """The place of the first weight above each turning point, their number where none is; weights e^offset ascend.
 
     On evenly spaced offsets the logarithm tells the place, or its neighbour: several times faster than a search.
     """
