@@ -18,7 +18,7 @@ from steelyard.report.card_forest import card_forest, method_title
 from steelyard.report.card_page import card_page, write_card_page
 from steelyard.report.card_words import gain_sentence, headline, moved_details, moved_headline, python_of, toml_of
 from steelyard.report.front_chart import front_chart, near_view, spread
-from steelyard.report.front_words import front_sentences, missing_weights, place, shorter_than_full
+from steelyard.report.front_words import front_headline, front_sentences, missing_weights, place, shorter_than_full
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -266,7 +266,7 @@ def test_all_trained_weights_are_counted_beside_each_sweep():
     """23 under 28.8 is below; 19 beside 19.2 is the same."""
     told = front_sentences(content(), OrganFront.model_validate(front("liver", 0.75, 1.0)))
     assert told[-2] == (
-        "Of all 2 trained weights, 1 lie below the sweep of cross_entropy (better), 1 on it, 0 above it (worse)."
+        "Of all 2 trained weights, below the sweep of cross_entropy (better): 1, on it: 1, above it (worse): 0."
     )
 
 
@@ -274,6 +274,19 @@ def test_the_default_on_its_own_sweep_is_no_discovery():
     told = front_sentences(content(), OrganFront.model_validate(front("liver", 0.5, 1.0)))
     assert told[1] == "r = .5 is the default network itself: it lies on its own sweep, at offset 0."
     assert "weighting only moves along the curve" in told[0]
+
+
+def test_over_all_organs_weights_dominate_only_where_they_beat_every_sweep():
+    """Chosen spill 23 ml, the moved decisions 28.8 and 28.43; then 28.8 and 23.5; then 28.8 and 20."""
+    fronts = [front(organ, 0.75, 1.0) for organ in ("liver", "left_kidney", "spleen")]
+    for own, spilled in zip(fronts[1:], (23.5, 20.0), strict=True):
+        own["against_sweeps"]["iou11"]["spilled_ml_on_sweep"] = spilled
+    assert front_headline(content(front=[*fronts, front("pancreas", 0.5, 1.0)])) == (
+        "Beside a moved decision that misses as much, the chosen weights dominate every moved decision for the liver; "
+        "only move along the curve for the left kidney; do not dominate for the spleen; stay at the default for the "
+        "pancreas."
+    )
+    assert front_headline(content(front=[])) == ""
 
 
 def test_a_chosen_weight_without_a_mark_and_an_organ_nobody_has_are_told():
@@ -347,6 +360,7 @@ def test_a_long_name_keeps_the_word_for_its_rule():
     long = "per_organ(tversky 0.5/1.5, tversky 1/1, tversky 0.3/1.7), offsets"
     assert method_title(long).endswith("…, offsets")
     assert len(method_title(long)) <= 27
+    assert method_title("cross_entropy, optimal", 16) == "cross_…, optimal"
     assert method_title("a" * 40) == "a" * 26 + "…"
     assert method_title("cross_entropy, optimal") == "cross_entropy, optimal"
 

@@ -12,6 +12,7 @@ from steelyard.report.paired import Pair
 from steelyard.report.paired_points import paired_row
 
 WIDTH, P_AT, VERDICT_AT = 940.0, 770.0, 845.0  # of the picture, and where its last columns begin
+LONGEST_PANEL = 16  # letters over a panel of patients
 
 
 def card_forest(card: Card) -> str | None:
@@ -66,7 +67,9 @@ def card_pairs(card: Card) -> str | None:
         both = zip(card.patients, other.of_patients, own.of_patients, strict=False)
         pairs = [Pair(patient, a, b) for patient, a, b in both if a is not None and b is not None]
         if pairs:
-            panels[method_title(title)] = tuple(sorted(pairs, key=lambda pair: (pair.difference, pair.patient_id)))
+            panels[method_title(title, LONGEST_PANEL)] = tuple(
+                sorted(pairs, key=lambda pair: (pair.difference, pair.patient_id))
+            )
     if not panels:
         return None
     return paired_row(
@@ -77,12 +80,12 @@ def card_pairs(card: Card) -> str | None:
     )
 
 
-def method_title(title: str) -> str:
-    """A method's name in a few letters; of a moved decision its last word stays."""
+def method_title(title: str, most: int = LONGEST_LOSS) -> str:
+    """A method's name in so many letters; of a moved decision its last word stays."""
     loss, comma, rule = title.rpartition(", ")
-    if len(title) <= LONGEST_LOSS or not comma or rule not in ("offsets", "optimal"):
-        return shortened(title, LONGEST_LOSS)
-    return f"{shortened(loss, LONGEST_LOSS - len(rule) - 2)}, {rule}"
+    if len(title) <= most or not comma or rule not in ("offsets", "optimal"):
+        return shortened(title, most)
+    return f"{shortened(loss, most - len(rule) - 2)}, {rule}"
 
 
 def _headings(card: Card, zero: float, bottom: float) -> list[str]:

@@ -19,12 +19,12 @@ from steelyard.report.card_words import (
     percent,
     python_of,
     toml_of,
-    weights_in_words,
 )
 from steelyard.report.front_chart import FrontChart, front_chart
 from steelyard.report.front_words import (
     SAME_ML,
     SAME_SHARE,
+    front_headline,
     front_sentences,
     missing_weights,
     shorter_than_full,
@@ -66,9 +66,9 @@ def card_page(card: Card, *, file: str = "card.json") -> str:
         card=card,
         file=file,
         changes=card.decision == "change",
+        date=card.made[:16].replace("T", " "),
         headline=headline(card),
         gain=gain_sentence(card),
-        chosen_words=weights_in_words(card.chosen),
         chosen_table=tables.chosen_table(card),
         toml=toml_of(card),
         python=python_of(card),
@@ -82,6 +82,7 @@ def card_page(card: Card, *, file: str = "card.json") -> str:
         volumes_table=tables.volumes_table(card),
         sensitivity_table=tables.sensitivity_table(card),
         fronts=[_front(card, front) for front in card.front],
+        front_headline=front_headline(card),
         missing_weights=missing_weights(card),
         short_branches=shorter_than_full(card),
         same=f"{100 * SAME_SHARE:g} % or {SAME_ML:g} ml",

@@ -64,7 +64,7 @@ def methods_table(card: Card) -> Table:
             _number(_mean(method, organ, "iou"), best=place in own)
             for organ, own in zip(card.organs, ious, strict=True)
         ]  # fmt: skip
-        rows.append(Row(Header(method.title), tuple(cells)))
+        rows.append(Row(_method(card, method), tuple(cells)))
     note = "Means over patients, each patient once; the mean over organs is taken within a patient."
     note += "" if card.objective.higher_is_better else " Of the first column lower is better."
     return Table(
@@ -82,7 +82,7 @@ def volumes_table(card: Card) -> Table:
     columns = [Header(f"{organ_title(organ)}, {word}") for organ in card.organs for word in VOLUMES.values()]
     rows = [
         Row(
-            Header(method.title),
+            _method(card, method),
             tuple(_number(_mean(method, organ, volume), 1) for organ in card.organs for volume in VOLUMES),
         )
         for method in card.methods
@@ -100,7 +100,7 @@ def volumes_table(card: Card) -> Table:
 def sensitivity_table(card: Card) -> Table:
     """Each organ's sensitivity, per method."""
     rows = [
-        Row(Header(method.title), tuple(_number(_mean(method, organ, "sensitivity")) for organ in card.organs))
+        Row(_method(card, method), tuple(_number(_mean(method, organ, "sensitivity")) for organ in card.organs))
         for method in card.methods
     ]
     columns = tuple(Header(organ_title(organ)) for organ in card.organs)
@@ -190,10 +190,11 @@ def trials_table(card: Card, fold: FoldChoice) -> Table:
         cells += [_number(trial.shortfall, 3)] if demands else []
         cells.append(Cell(word=trial.given_up or "trained to the end"))
         rows.append(Row(Header(trial.label, "chosen" if trial.label == fold.chosen.label else ""), tuple(cells)))
+    mixed = "" if fold.chosen.label in {trial.label for trial in fold.trials} else ", put together organ by organ"
     columns = ["epochs", card.objective.title, *(["short of the demand by"] if demands else []), "what became of it"]
     return Table(
         f"trials-{fold.fold}",
-        f"Candidates of outer fold {fold.fold} on its inner folds. Chosen: {fold.chosen.label}.",
+        f"Candidates of outer fold {fold.fold} on its inner folds. Chosen: {fold.chosen.label}{mixed}.",
         "weights",
         tuple(map(Header, columns)),
         (Section("", tuple(rows)),),
@@ -236,6 +237,10 @@ def difference_table(card: Card) -> Table:
             "Detectable: the true difference that a single test of so many patients finds with 80 % power.",
         ),
     )
+
+
+def _method(card: Card, method: Method) -> Header:
+    return Header(method.title, "the default" if method.title == card.default else "")
 
 
 def _number(value: float | None, decimals: int = 3, *, best: bool = False) -> Cell:

@@ -35,10 +35,10 @@ def ratio(r: float) -> str:
 
 
 def unit_of(judged: Judged) -> tuple[float, str]:
-    """(factor, unit) of a difference: shares of 1 in points, a cost in nothing but its title, all else in its unit."""
+    """(factor, unit) of a difference: shares of 1 in points, all else in its unit."""
     if judged.unit == SHARE_UNIT:
         return 100.0, "points"
-    return 1.0, judged.unit
+    return 1.0, {"cost": "units of cost"}.get(judged.unit, judged.unit)
 
 
 def as_difference(found: Comparison, judged: Judged) -> Difference:

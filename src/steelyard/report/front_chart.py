@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from math import hypot
 
 from steelyard.report.card_content import FrontWeight, OrganFront, SweepPoint, organ_title
@@ -31,7 +32,8 @@ FAR_LEFT, FAR_WIDE, FAR_HIGH = 640.0, 230.0, 230.0  # of the view of the whole s
 WIDTH, HEIGHT = 900.0, TOP + HIGH + 50.0
 MARGIN = 0.18  # of the marks' spread, around them
 LEAST_SPREAD = 0.1  # of the largest value: marks closer than that are not torn apart
-SWEEP_STYLES = (("", BLUE), ("7 3", GREY), ("2 2", SOFT))  # dash and colour, in the order of the card's sweeps
+SWEEP_STYLES = (("", BLUE), ("7 3", SOFT), ("2 2", GREY))  # dash and colour, in the order of the card's sweeps
+MOST_LABELS = 12  # beyond, the chosen and the default alone are named; all are on hovering and in the table
 LONGEST = 20  # letters of a network's name
 
 View = Callable[[float, float], tuple[float, float]]  # (missed ml, spilled ml) → pixels
@@ -78,7 +80,7 @@ def _near(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     parts.append(words(LEFT + 8, TOP + HIGH - 10, "↙ better", size=12, colour=SOFT, bold=True))
     taken: list[Box] = [(LEFT, TOP + HIGH - 24, LEFT + 70, TOP + HIGH)]
     inside: list[str] = []
-    for curve, (dash, colour) in zip(front.sweeps.values(), SWEEP_STYLES, strict=False):
+    for curve, (dash, colour) in zip(front.sweeps.values(), cycle(SWEEP_STYLES), strict=False):
         line = _line(curve, at)
         inside.append(stroke(line, colour=colour, width=2, dash=dash))
         inside += [_tick(p, at, colour) for p in curve if p.offset == round(p.offset)]
@@ -89,8 +91,10 @@ def _near(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     marked = [around(*_at(at, weight), 8) for weight in weights]
     taken += marked
     for weight in weights:
+        if len(weights) > MOST_LABELS and not (_is_chosen(front, weight) or is_default(weight.r)):
+            continue
         parts += _label(_at(at, weight), *_called(front, weight), taken, frame)
-    for (title, curve), (_, colour) in zip(front.sweeps.items(), SWEEP_STYLES, strict=False):
+    for (title, curve), (_, colour) in zip(front.sweeps.items(), cycle(SWEEP_STYLES), strict=False):
         seen = [p for p in _line(curve, at) if frame[0] <= p[0] <= frame[2] and frame[1] <= p[1] <= frame[3]]
         if seen:
             emptiest = max(seen, key=lambda p: min(_apart(p, box) for box in marked))
@@ -142,7 +146,7 @@ def _far(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     title = f"the whole sweep, offsets {low:+g} to {high:+g}".replace("-", "−")
     parts = [words(FAR_LEFT - 40, TOP - 14, title, bold=True)]
     parts += _axes(at, far_x, far_y, (FAR_LEFT, TOP, right, bottom), about=3)
-    for curve, (dash, colour) in zip(front.sweeps.values(), SWEEP_STYLES, strict=False):
+    for curve, (dash, colour) in zip(front.sweeps.values(), cycle(SWEEP_STYLES), strict=False):
         parts.append(stroke(_line(curve, at), colour=colour, width=1.6, dash=dash))
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))

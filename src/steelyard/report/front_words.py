@@ -38,6 +38,27 @@ def front_sentences(card: Card, front: OrganFront) -> list[str]:
     return told + [found for title in front.sweeps if (found := _all_sentence(front, title))]
 
 
+def front_headline(card: Card) -> str:
+    """Over all organs, what the chosen weights are beside the best of the moved decisions; empty without a front."""
+    kinds: dict[str, list[str]] = {}
+    for front in card.front:
+        places = [place(found) for found in front.against_sweeps.values()]
+        if not has_organ(front) or not places or "undefined" in places:
+            continue
+        own = (
+            "stay at the default" if is_default(front.chosen_r)
+            else "do not dominate" if "dominated" in places
+            else "only move along the curve" if "along" in places
+            else "dominate every moved decision" if "dominates" in places
+            else "miss what no moved decision does"
+        )  # fmt: skip
+        kinds.setdefault(own, []).append(organ_title(front.organ))
+    if not kinds:
+        return ""
+    told = "; ".join(f"{own} for the {', '.join(organs)}" for own, organs in kinds.items())
+    return f"Beside a moved decision that misses as much, the chosen weights {told}."
+
+
 def missing_weights(card: Card) -> list[str]:
     """Candidates without a mark, and why: given up in some fold, or never tried in it."""
     shown = {weight.label for front in card.front for weight in front.weights}
@@ -102,8 +123,8 @@ def _all_sentence(front: OrganFront, title: str) -> str:
         return ""
     counts = {where: places.count(where) for where in ("dominates", "along", "dominated")}
     beyond = len(places) - sum(counts.values())
-    rest = f", {beyond} beyond its ends" if beyond else ""
+    rest = f", beyond its ends: {beyond}" if beyond else ""
     return (
-        f"Of all {len(places)} trained weights, {counts['dominates']} lie below the sweep of {title} (better), "
-        f"{counts['along']} on it, {counts['dominated']} above it (worse){rest}."
+        f"Of all {len(places)} trained weights, below the sweep of {title} (better): {counts['dominates']}, on it: "
+        f"{counts['along']}, above it (worse): {counts['dominated']}{rest}."
     )
