@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from steelyard.calibrate.nested import Nested, nest
 from steelyard.calibrate.objective import Objective
 from steelyard.calibrate.prices import EQUAL, Prices, loss_with
 from steelyard.calibrate.results import tally_of
 from steelyard.calibrate.tally import Tally
-from steelyard.errors import BadSpec, unknown_name
+from steelyard.errors import BadSpec, RunsFailed, unknown_name
 from steelyard.labels import LabelSet
 from steelyard.runstore import RunFolder
 from steelyard.study.folds import Fold
@@ -24,6 +25,7 @@ from steelyard.study.spec import CalibrateTable, Part, StudySpec
 RIVALS = ("iou11", "iou0515", "cross_entropy", "crossE", "dice_ce")  # always in the table, whatever [grid] names
 CROSS_ENTROPY = Part(name="cross_entropy")
 
+K = TypeVar("K", bound=Hashable)
 CarryOut = Callable[[Plan], object]  # trains what is not done yet, with the engine that was asked for
 
 
@@ -95,14 +97,29 @@ class Bench:
         return self._plan(part, ()).named(Run("", network, loss, fold, seed, **keeps | changes))
 
     def train(self, part: str, runs: Iterable[Run]) -> None:
-        """Carry out what is not done of these runs.
+        """Carry out what is not done of these runs. Some may fail: `looked_at` tells which.
 
         Raises:
-            RunsFailed, Interrupted, BadData: as the study's own runner; the same command goes on.
+            Interrupted, BadData: as the study's own runner; the same command goes on.
         """
         asked = self._asked.setdefault(part, {})
         asked |= {run.name: run for run in runs}
-        self.carry_out(self._plan(part, tuple(asked.values())))
+        with contextlib.suppress(RunsFailed):
+            self.carry_out(self._plan(part, tuple(asked.values())))
+
+    def looked_at(self, part: str, runs: Mapping[K, Sequence[Run]]) -> tuple[dict[K, Tally], dict[K, str]]:
+        """What trainings gave, by whatever they are told apart: counts where all are done, else why one failed."""
+        failed = {key: reason for key, own in runs.items() if (reason := self.failure(part, own)) is not None}
+        return {key: self.tally(part, own) for key, own in runs.items() if key not in failed}, failed
+
+    def failure(self, part: str, runs: Iterable[Run]) -> str | None:
+        """Why one of these runs failed; None when all are done."""
+        for run in runs:
+            folder = self.run_folder(part, run)
+            if not folder.is_done:
+                reason = folder.failure.read_text(encoding="utf-8").strip() if folder.failure.exists() else "not done"
+                return f"the training {run.name} failed: {reason}"
+        return None
 
     def run_folder(self, part: str, run: Run) -> RunFolder:
         """Where its files lie."""

@@ -22,6 +22,7 @@ from steelyard.study.plan import public_spec
 from steelyard.study.spec import Part
 
 FEW_PATIENTS = 10
+DEMAND_UNITS = {"LeastSpill": "", "VolumeBias": "ml"}  # of `demand_of_patients`
 
 
 def recommended(bench: Bench, outcome: Outcome) -> Part:
@@ -54,6 +55,8 @@ def card_content(bench: Bench, outcome: Outcome, bound: dict[str, Any] | None) -
             "unit": objective.unit,
             "higher_is_better": objective.higher_is_better,
         },
+        "judged_by": outcome.judged_by,
+        "judged": _judged_json(outcome.judged_by, objective),
         "gain": asdict(judgement.against_default),
         "rivals": [asdict(comparison) for comparison in judgement.against_rivals],
         "later": _later_sentence(outcome),
@@ -67,7 +70,8 @@ def card_content(bench: Bench, outcome: Outcome, bound: dict[str, Any] | None) -
                 "test": sorted({key.patient_id for key in fold.outer.test}),
                 "trials": [
                     {"label": trial.prices.label, "ratios": list(trial.prices.ratios)}
-                    | {"epochs": trial.epochs, "shortfall": _plus(-trial.merit[0]), "value": trial.merit[1]}
+                    | {"epochs": trial.epochs}
+                    | _merit_json(trial.merit)
                     | {"given_up": trial.given_up}
                     for trial in outcome.trials[index].trials
                 ],
@@ -78,7 +82,7 @@ def card_content(bench: Bench, outcome: Outcome, bound: dict[str, Any] | None) -
             for index in [fold.outer.index]
         ],
         "front": outcome.front,
-        "bound": bound,
+        "bound": _strict(bound),
         "cost": outcome.cost,
         "data": {
             "dataset": spec.data.dataset,
@@ -102,6 +106,7 @@ def limits(bench: Bench, outcome: Outcome) -> list[str]:
         f"{spec.grid.network[0].title}, at {spec.preprocess.size} pixels and {bench.epochs} epochs: other data, "
         "networks or schedules may want other weights."
     ]
+    found += [f"{title} is missing: {reason}." for title, reason in outcome.lost.items()]
     if patients < FEW_PATIENTS:
         found.append(f"{patients} patients are few: only large gains can be told from noise.")
     if len(bench.seeds) == 1:
@@ -146,6 +151,19 @@ def _method_json(title: str, tally: Tally, objective: Objective, organs: list[st
     }
 
 
+def _judged_json(judged_by: str, objective: Objective) -> dict[str, Any]:
+    """The quantity of all comparisons: the objective's value, or how well its demand is met, where more is better."""
+    if judged_by == objective.title:
+        return {"title": judged_by, "unit": objective.unit, "higher_is_better": objective.higher_is_better}
+    return {"title": judged_by, "unit": DEMAND_UNITS[type(objective).__name__], "higher_is_better": True}
+
+
+def _merit_json(merit: tuple[float, float] | None) -> dict[str, float | None]:
+    if merit is None:
+        return {"shortfall": None, "value": None}
+    return {"shortfall": _plus(-merit[0]), "value": _known(merit[1])}
+
+
 def _prices_json(prices: Prices, organs: list[str]) -> dict[str, Any]:
     """r per organ, and the weights that follow from it."""
     ratios = {organ: prices.of_organ(position) for position, organ in enumerate(organs)}
@@ -173,8 +191,17 @@ def _difference(found: Comparison) -> str:
     return f"{found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}"
 
 
+def _strict(value: Any) -> Any:
+    """Without NaN, which JSON does not know: undefined is null."""
+    if isinstance(value, dict):
+        return {key: _strict(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_strict(own) for own in value]
+    return _known(value) if isinstance(value, float) else value
+
+
 def _known(value: Any) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None
 
 
 def _plus(value: float) -> float:

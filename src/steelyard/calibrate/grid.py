@@ -5,7 +5,7 @@ from __future__ import annotations
 from steelyard.calibrate.bench import Bench
 from steelyard.calibrate.nested import OuterFold
 from steelyard.calibrate.prices import Prices
-from steelyard.calibrate.trials import Trial, Trials
+from steelyard.calibrate.trials import Trials, trials_of
 from steelyard.study.plan import Run
 
 
@@ -26,9 +26,9 @@ def runs_of(bench: Bench, fold: OuterFold, prices: Prices) -> list[Run]:
 
 
 def _looked_at(bench: Bench, runs: dict[Prices, list[Run]]) -> Trials:
-    tallies = {prices: bench.tally("inner", own) for prices, own in runs.items()}
+    tallies, failed = bench.looked_at("inner", runs)
     return Trials(
         tallies,
-        tuple(Trial(prices, bench.epochs, bench.objective.merit(tally)) for prices, tally in tallies.items()),
+        trials_of(tallies, failed, bench.objective, epochs=bench.epochs),
         epochs_spent=bench.epochs * sum(map(len, runs.values())),
     )

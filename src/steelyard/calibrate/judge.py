@@ -60,13 +60,19 @@ def judge(
     default_title: str,
     higher_is_better: bool,
     always_default: bool,
+    breaks_demand: bool = False,
 ) -> Judgement:
     """Each array holds one value per outer patient, all in one order; NaN where undefined.
 
-    `always_default`: every outer fold chose the default itself.
+    Args:
+        always_default: every outer fold chose the default itself.
+        breaks_demand: on these patients the chosen weights miss what the objective demands, and the default does not.
     """
     declared = compare(chosen, {default_title: default}, higher_is_better=higher_is_better)[0]
     others = compare(chosen, rivals, higher_is_better=higher_is_better)
+    if breaks_demand:
+        reason = "the calibrated weights miss the demand on patients never seen, and the default meets it."
+        return Judgement("keep the default", reason, declared, others)
     if declared.verdict == "better" and not always_default:
         reason = "the gain over the default on patients never seen is more than noise."
         return Judgement("change", reason, declared, others)

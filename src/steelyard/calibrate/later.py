@@ -55,13 +55,16 @@ def decide_later(
 ) -> tuple[list[DecidedLater], Mapping[str, list[CaseVoxels]]]:
     """Rules fitted on inner predictions and tried on the outer ones; also the inner cases, per loss.
 
-    All runs must be done. `outer_run` gives the outer run of a loss and a seed.
+    A loss of which a training failed is left out. `outer_run` gives the outer run of a loss and a seed.
     """
     found = []
     inner_cases = {}
     for loss in bench.decided_later:
+        own = [outer_run(loss, seed) for seed in bench.seeds]
+        if bench.failure("inner", inner_runs(bench, fold, loss)) or bench.failure("outer", own):
+            continue
         cases = [case for run in inner_runs(bench, fold, loss) for case in _voxels(bench, "inner", run)]
-        unseen = [case for seed in bench.seeds for case in _voxels(bench, "outer", outer_run(loss, seed))]
+        unseen = [case for run in own for case in _voxels(bench, "outer", run)]
         for name, rule in fit_rules(cases, bench.objective).items():
             found.append(DecidedLater(f"{loss.title}, {name}", loss, rule, tally(unseen, rule)))
         inner_cases[loss.title] = cases

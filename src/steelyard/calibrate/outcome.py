@@ -22,6 +22,8 @@ class Outcome:
     Attributes:
         chosen: per outer fold, by its inner folds alone.
         final: by the inner predictions of all outer folds.
+        lost: why methods are missing of which a training failed.
+        judged_by: the quantity that is compared, patient by patient.
         methods: outer predictions of every method: the calibrated weights, the rivals, the decisions moved afterwards.
     """
 
@@ -29,7 +31,9 @@ class Outcome:
     chosen: Mapping[int, Prices]
     final: Prices
     methods: Mapping[str, Tally]
+    lost: Mapping[str, str]
     later: Mapping[int, list[DecidedLater]]
     front: list[dict[str, Any]]
+    judged_by: str
     judgement: Judgement
     cost: dict[str, Any]

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from steelyard.calibrate import grid, search, warm
@@ -25,6 +26,7 @@ from steelyard.calibrate.prices import Prices
 from steelyard.calibrate.select import select
 from steelyard.calibrate.tally import Tally
 from steelyard.calibrate.trials import Trials
+from steelyard.errors import RunsFailed
 from steelyard.runstore import write_json
 from steelyard.study.plan import Run
 from steelyard.study.spec import StudySpec
@@ -69,10 +71,11 @@ def _carry_out(bench: Bench, budget: Budget) -> Outcome:
     runs = {fold.outer.index: _outer_runs(bench, fold, chosen[fold.outer.index]) for fold in folds}
     bench.train("outer", [run for of_fold in runs.values() for own in of_fold.values() for run in own])
 
-    methods = {
-        title: reduce(add, (bench.tally("outer", of_fold[title]) for of_fold in runs.values()))
-        for title in next(iter(runs.values()))
-    }
+    default = bench.default.title
+    every = {title: [run for of_fold in runs.values() for run in of_fold[title]] for title in next(iter(runs.values()))}
+    methods, lost = bench.looked_at("outer", every)
+    if missing := [lost[title] for title in (CHOSEN, default) if title in lost]:
+        raise RunsFailed(f"there is nothing to judge: {missing[0]}.")
     sweeps, later = Sweeps(), {}
     for fold in folds:
         own = runs[fold.outer.index]
@@ -82,26 +85,31 @@ def _carry_out(bench: Bench, budget: Budget) -> Outcome:
             lambda loss, seed, own=own: own[loss.title][bench.seeds.index(seed)],  # type: ignore[misc]
         )
         sweeps.add(cases)
-    for position, decided in enumerate(next(iter(later.values()))):
-        methods[decided.title] = reduce(add, (of_fold[position].tally for of_fold in later.values()))
+    for title in (decided.title for decided in next(iter(later.values()))):
+        found = [decided.tally for of_fold in later.values() for decided in of_fold if decided.title == title]
+        if len(found) == len(folds):
+            methods[title] = reduce(add, found)
     final = select(_pooled(trials), bench.objective)
-    values = {title: bench.objective.of_patients(tally) for title, tally in methods.items()}
-    default = bench.default.title
+    judged_by, higher_is_better, values = _judged(bench, methods, default)
+    shortfall = {title: -bench.objective.merit(methods[title])[0] for title in (CHOSEN, default)}
     judgement = judge(
         values[CHOSEN],
         values[default],
         {title: own for title, own in values.items() if title not in (CHOSEN, default)},
         default_title=default,
-        higher_is_better=bench.objective.higher_is_better,
+        higher_is_better=higher_is_better,
         always_default=all(prices.is_default for prices in chosen.values()),
+        breaks_demand=shortfall[CHOSEN] > 0 and shortfall[default] == 0,
     )
     return Outcome(
         trials=trials,
         chosen=chosen,
         final=final,
         methods=methods,
+        lost=lost,
         later=later,
         front=front([found.tallies for found in trials.values()], sweeps, final, bench.label_set),
+        judged_by=judged_by,
         judgement=judgement,
         cost=spent(bench, trials),
     )
@@ -113,6 +121,19 @@ def _outer_runs(bench: Bench, fold: OuterFold, chosen: Prices) -> dict[str, list
     return {
         title: [bench.run("outer", loss, fold.outer, seed) for seed in bench.seeds] for title, loss in losses.items()
     }
+
+
+def _judged(bench: Bench, methods: Mapping[str, Tally], default: str) -> tuple[str, bool, dict[str, np.ndarray]]:
+    """What is compared: the objective's value, or, where the default misses its demand, how well that is met.
+
+    Gives its title, whether higher is better, and the values of every method's outer patients.
+    """
+    objective = bench.objective
+    if objective.merit(methods[default])[0] < 0:
+        demand = {title: objective.demand_of_patients(tally) for title, tally in methods.items()}
+        return f"the demand of: {objective.title}", True, {t: own for t, own in demand.items() if own is not None}
+    values = {title: objective.of_patients(tally) for title, tally in methods.items()}
+    return objective.title, objective.higher_is_better, values
 
 
 def _pooled(trials: Mapping[int, Trials]) -> dict[Prices, Tally]:

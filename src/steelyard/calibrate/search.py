@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from steelyard.calibrate.objective import Objective
 from steelyard.calibrate.prices import EQUAL, Prices
 from steelyard.calibrate.select import select
 from steelyard.calibrate.tally import Tally
-from steelyard.calibrate.trials import Trial, Trials
+from steelyard.calibrate.trials import Trial, Trials, trials_of
 from steelyard.study.plan import Run
 
 if TYPE_CHECKING:
@@ -107,10 +108,11 @@ def _halve(bench: Bench, fold: OuterFold, candidates: Sequence[Prices], budget: 
         spent += (now - before) * len(own)
         budget.spend((now - before) * len(own))
         before = now
-        tallies = {prices: bench.tally("inner", runs[prices]) for prices in left}
+        tallies, failed = bench.looked_at("inner", {prices: runs[prices] for prices in left})
+        judged = trials_of(tallies, failed, bench.objective, epochs=now)
         reasons = {} if last else given_up(tallies, bench.objective, per_organ=bench.table.per_organ)
-        for prices in left:
-            seen[prices] = Trial(prices, now, bench.objective.merit(tallies[prices]), reasons.get(prices))
+        reasons |= failed
+        seen |= {trial.prices: replace(trial, given_up=reasons.get(trial.prices)) for trial in judged}
         for prices in reasons:
             for run in runs[prices]:
                 bench.run_folder("inner", run).state.unlink(missing_ok=True)
@@ -129,14 +131,15 @@ def given_up(tallies: Mapping[Prices, Tally], objective: Objective, *, per_organ
     groups = [(organ,) for organ in objective.organs_moved(some.class_count)] if per_organ else [None]
     count = math.ceil(len(tallies) * KEPT)
     reasons = {prices: f"not among the best {count} of {len(tallies)}" for prices in tallies}
+    kept: set[Prices] = set()
     for organs in groups:
         order = sorted(tallies, key=lambda prices: objective.merit(tallies[prices], organs), reverse=True)
         for prices in order[:count]:
             if prices == order[0] or not clearly_worse(tallies[prices], tallies[order[0]], objective, organs):
-                reasons.pop(prices, None)
+                kept.add(prices)
             else:
                 reasons[prices] = f"worse than {order[0].label} on the same patients"
-    return reasons
+    return {prices: reason for prices, reason in reasons.items() if prices not in kept}
 
 
 def clearly_worse(own: Tally, leader: Tally, objective: Objective, organs: tuple[int, ...] | None = None) -> bool:
@@ -216,7 +219,7 @@ def _tell(study: optuna.Study, trial: Any, seen: Trial) -> None:
     found = study.get_trials(deepcopy=False)[trial.number]
     if found.state.is_finished():
         return
-    merit = seen.merit[1] + SHORTFALL * seen.merit[0]
+    merit = -math.inf if seen.merit is None else seen.merit[1] + SHORTFALL * seen.merit[0]
     value = merit if math.isfinite(merit) else -SHORTFALL
     still = optuna.trial.Trial(study, found._trial_id)
     still.report(value, seen.epochs)

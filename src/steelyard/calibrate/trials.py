@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from steelyard.calibrate.objective import Objective
 from steelyard.calibrate.prices import Prices
 from steelyard.calibrate.tally import Tally
+from steelyard.errors import RunsFailed
 
 
 @dataclass(frozen=True)
@@ -15,14 +17,28 @@ class Trial:
 
     Attributes:
         epochs: seen by each of its networks, all that they started from included.
-        merit: on the inner folds, at that many epochs; see `Objective.merit`.
+        merit: on the inner folds, at that many epochs; see `Objective.merit`. None where a training failed.
         given_up: why it was not trained further; None for those that were.
     """
 
     prices: Prices
     epochs: int
-    merit: tuple[float, float]
+    merit: tuple[float, float] | None
     given_up: str | None = None
+
+
+def trials_of(
+    tallies: Mapping[Prices, Tally], failed: Mapping[Prices, str], objective: Objective, *, epochs: int
+) -> tuple[Trial, ...]:
+    """All candidates at so many epochs: those that were judged, then those of which a training failed.
+
+    Raises:
+        RunsFailed: none was judged.
+    """
+    if not tallies:
+        raise RunsFailed(f"no candidate is left to choose from: {next(iter(failed.values()))}.")
+    judged = (Trial(prices, epochs, objective.merit(tally)) for prices, tally in tallies.items())
+    return (*judged, *(Trial(prices, epochs, None, reason) for prices, reason in failed.items()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from scipy.stats import spearmanr
 from steelyard.calibrate.bench import Bench
 from steelyard.calibrate.nested import OuterFold
 from steelyard.calibrate.prices import Prices
-from steelyard.calibrate.trials import Trial, Trials
+from steelyard.calibrate.trials import Trials, trials_of
+from steelyard.errors import RunsFailed
 from steelyard.study.plan import Run
 
 START = 1 / 2  # of the epochs, shared by all candidates
@@ -77,15 +78,17 @@ def _fold(bench: Bench, fold: OuterFold) -> Trials:
         for prices in candidates
     }
     every = [run for own in branches.values() for run in own]
-    if not all(bench.run_folder("inner", run).is_done for run in every):
+    if bench.failure("inner", every) is not None:
         bench.train("inner", starts)
+        if (reason := bench.failure("inner", starts)) is not None:
+            raise RunsFailed(f"no branch can start: {reason}.")
     bench.train("inner", every)
     for run in starts:
         bench.run_folder("inner", run).state.unlink(missing_ok=True)
-    tallies = {prices: bench.tally("inner", own) for prices, own in branches.items()}
+    tallies, failed = bench.looked_at("inner", branches)
     return Trials(
         tallies,
-        tuple(Trial(prices, end, bench.objective.merit(tally)) for prices, tally in tallies.items()),
+        trials_of(tallies, failed, bench.objective, epochs=end),
         epochs_spent=planned_epochs(len(candidates), bench.epochs) * len(places),
     )
 
@@ -103,11 +106,10 @@ def _check_ranks(bench: Bench, fold: OuterFold) -> tuple[RankCheck, int]:
         )
         full[prices] = bench.run("inner", loss, inner, seed)
     bench.train("inner", full.values())
-    merits = [
-        {prices: bench.objective.merit(bench.tally("inner", [run])) for prices, run in runs.items()}
-        for runs in (branches, full)
-    ]
-    ranks = [[sorted(of.values()).index(of[prices]) for prices in candidates] for of in merits]
+    found = [bench.looked_at("inner", {prices: [run] for prices, run in runs.items()})[0] for runs in (branches, full)]
+    merits = [{prices: bench.objective.merit(tally) for prices, tally in own.items()} for own in found]
+    both = [prices for prices in candidates if all(prices in own for own in merits)]
+    ranks = [[sorted(of.values()).index(of[prices]) for prices in both] for of in merits]
     correlation = float(spearmanr(ranks[0], ranks[1]).statistic)
     best = [max(of, key=lambda prices: of[prices]) for of in merits]
     return RankCheck(correlation, *best), bench.epochs * len(candidates)

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,12 @@ def manifest(plan: Plan, run: Run, *, device: torch.device, parameters: int, sli
     }
 
 
+@cache
 def commit() -> str:
-    """The commit of the source that runs, with a hash of its edits where it has any; `unknown` outside a checkout."""
+    """The commit of the source that runs, with a hash of its edits where it has any; `unknown` outside a checkout.
+
+    Asked once per process, which runs the code that it has imported.
+    """
     source = Path(__file__).parent
     try:
         head = _git(source, "rev-parse", "HEAD")
