@@ -93,6 +93,16 @@ def test_heads_start_unlike_each_other_on_the_encoder_of_unet_resnet18(network: 
     assert all(torch.equal(plain[key], parameters[key]) for key in shared)
 
 
+def test_a_head_whose_activations_are_silent_says_one_tenth() -> None:
+    silent = build_network("unet_resnet18_heads", 1, 4, seed=7).eval()
+    for head in silent.heads:
+        nn.init.zeros_(head.logits.weight)
+    with torch.no_grad():
+        logits = silent(torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(3)))
+    torch.testing.assert_close(logits[:, 1:].sigmoid(), torch.full((1, 3, 64, 64), 0.1))
+    assert not logits[:, 0].any()
+
+
 def test_four_heads_are_smaller_than_the_decoder_that_they_replace() -> None:
     """So that a study may compare the two without a larger network on one side."""
     sizes = [
