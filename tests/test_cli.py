@@ -280,7 +280,7 @@ def test_a_defect_of_our_own_ends_in_one_line_too(steelyard, monkeypatch: pytest
     def broken(*_: object) -> None:
         raise KeyError("an\ninner secret")
 
-    monkeypatch.setattr("steelyard.cli.studies._report", broken)
+    monkeypatch.setattr("steelyard.cli.studies.report_on", broken)
     said = steelyard("report", Path(__file__).parents[1] / "studies" / "chaos-quick.toml")
     assert said.code == 1
     assert said.err.startswith("a defect of Steelyard itself, please report it: KeyError")

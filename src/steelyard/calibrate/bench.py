@@ -131,10 +131,14 @@ class Bench:
 
     def _plan(self, part: str, runs: tuple[Run, ...]) -> Plan:
         spec = self.base.spec
-        study = spec.study.model_copy(update={"out": str(spec.folder), "name": part})
-        # Outer patients are looked at once, at the end.
-        train = spec.train.model_copy(update={"validate_every": spec.train.epochs}) if part == "outer" else spec.train
-        return replace(self.base, spec=spec.model_copy(update={"study": study, "train": train}), runs=runs, warnings=())
+        changes: dict[str, Any] = {
+            "study": spec.study.model_copy(update={"out": str(spec.folder), "name": part}),
+            "grid": spec.grid.model_copy(update={"loss": list(self.rivals)}),
+            "compare": spec.compare.model_copy(update={"baseline": self.default.title, "losses": None}),
+        }
+        if part == "outer":  # whose patients are looked at once, at the end
+            changes["train"] = spec.train.model_copy(update={"validate_every": spec.train.epochs})
+        return replace(self.base, spec=spec.model_copy(update=changes), runs=runs, warnings=())
 
 
 def make_bench(spec: StudySpec, *, objective_of: Callable[[Part, LabelSet], Objective], carry_out: CarryOut) -> Bench:

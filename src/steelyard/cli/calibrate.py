@@ -9,6 +9,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from steelyard.cli.app import app, console
+from steelyard.cli.studies import report_on
 from steelyard.errors import BadSpec
 
 
@@ -62,6 +63,7 @@ def calibrate(
         dry_run=dry_run,
     )
     if card is not None:
+        report_on(card.parent / "outer")
         console().print(f"card: {write_card_page(card)}", highlight=False, soft_wrap=True)
 
 

@@ -122,7 +122,7 @@ def report(study: Path, *, beside: Path | None = None) -> None:
 
     spec = read_spec(study)
     redeclare(spec)
-    _report(spec.folder, None if beside is None else read_spec(beside).folder)
+    report_on(spec.folder, None if beside is None else read_spec(beside).folder)
 
 
 @app.command
@@ -179,12 +179,13 @@ def _run(plan: Any, **engine: Any) -> None:
     try:
         run_study(plan, console=console(), **engine)
     except RunsFailed:
-        _report(plan.folder)  # which marks them, beside the runs that are done
+        report_on(plan.folder)  # which marks them, beside the runs that are done
         raise
-    _report(plan.folder)
+    report_on(plan.folder)
 
 
-def _report(folder: Path, beside: Path | None = None) -> None:
+def report_on(folder: Path, beside: Path | None = None) -> None:
+    """Compare what is finished in a study's folder, write its page, and say where it is."""
     from steelyard.report.write import write_report
     from steelyard.study.beside import write_beside
     from steelyard.study.compare import write_comparisons
