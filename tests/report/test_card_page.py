@@ -337,6 +337,19 @@ def test_a_mark_lies_where_its_volumes_are():
     assert "offset 0: missed 20.0 ml, spilled 16.0 ml" in chart.svg.replace("+0", "0")
 
 
+def test_weights_that_fail_leave_the_near_view_as_it_is_and_are_named():
+    """The default spills 19 ml, the chosen 23: more than 5 · 23 ml is beyond."""
+    lost = {"label": "r = .95, .95", "r": 0.95, "missed_ml": 1.0, "spilled_ml": 116.0}
+    whole = front("liver", 0.75, 1.0)
+    whole["weights"].append(lost)
+    found = front_chart(OrganFront.model_validate(whole))
+    assert found is not None
+    assert "beyond the view at the left: r = .95<" in found.svg
+    assert "translate(125.5,77.7)" in found.svg
+    whole["weights"][-1] = lost | {"spilled_ml": 114.0}
+    assert "beyond" not in front_chart(OrganFront.model_validate(whole)).svg  # type: ignore[union-attr]
+
+
 def test_marks_in_one_place_and_marks_at_zero_still_have_an_axis():
     assert spread([2.0, 2.0]) == pytest.approx((2 - 0.136, 2 + 0.136))
     low, high = spread([0.0, 0.0])

@@ -33,6 +33,7 @@ WIDTH, HEIGHT = 900.0, TOP + HIGH + 50.0
 MARGIN = 0.18  # of the marks' spread, around them
 LEAST_SPREAD = 0.1  # of the largest value: marks closer than that are not torn apart
 SWEEP_STYLES = (("", BLUE), ("7 3", SOFT), ("2 2", GREY))  # dash and colour, in the order of the card's sweeps
+FAR_OFF = 5.0  # times the largest volume of the default, the chosen and the unmoved networks: beyond the near view
 MOST_LABELS = 12  # beyond, the chosen and the default alone are named; all are on hovering and in the table
 LONGEST = 20  # letters of a network's name
 
@@ -50,14 +51,31 @@ class FrontChart:
 
 def front_chart(front: OrganFront) -> FrontChart | None:
     """The near view of all marks at the left, the whole sweep at the right; None without an organ or a mark."""
-    marks = [(w.missed_ml, w.spilled_ml) for w in front.weights]
-    marks += [(p.missed_ml, p.spilled_ml) for curve in front.sweeps.values() for p in curve if p.offset == 0]
-    known = [(x, y) for x, y in marks if x is not None and y is not None]
-    if not known or not has_organ(front):
+    weights = sorted(_known(front.weights), key=lambda weight: weight.r)
+    if not weights or not has_organ(front):
         return None
-    xs, ys = (spread([point[axis] for point in known]) for axis in (0, 1))
-    parts = [*_near(front, xs, ys), *_far(front, xs, ys)]
+    near = _not_far_off(front, weights)
+    marks = [_volumes(weight) for weight in near] + _unmoved(front)
+    xs, ys = (spread([point[axis] for point in marks]) for axis in (0, 1))
+    parts = [*_near(front, near, xs, ys), *_far(front, weights, xs, ys)]
+    beyond = ", ".join(f"r = {ratio(weight.r)}" for weight in weights if weight not in near)
+    if beyond:
+        parts.append(words(FAR_LEFT - 40, TOP + HIGH, f"beyond the view at the left: {beyond}", size=11.5))
     return FrontChart(organ_title(front.organ), drawing(WIDTH, HEIGHT, parts, alt=_said(front)))
+
+
+def _not_far_off(front: OrganFront, weights: Sequence[FrontWeight]) -> list[FrontWeight]:
+    """Without those that would shrink the view to nothing, as weights with which a network finds no organ at all."""
+    kept = [weight for weight in weights if _is_chosen(front, weight) or is_default(weight.r)]
+    anchors = [_volumes(weight) for weight in kept] + _unmoved(front) or [_volumes(weight) for weight in weights]
+    most = [FAR_OFF * max(anchor[axis] for anchor in anchors) for axis in (0, 1)]
+    return [w for w in weights if w in kept or all(v <= m for v, m in zip(_volumes(w), most, strict=True))]
+
+
+def _unmoved(front: OrganFront) -> list[tuple[float, float]]:
+    """The networks that are swept, as trained."""
+    points = [p for curve in front.sweeps.values() for p in curve if p.offset == 0]
+    return [(p.missed_ml, p.spilled_ml) for p in points if p.missed_ml is not None and p.spilled_ml is not None]
 
 
 def spread(values: Sequence[float]) -> Range:
@@ -74,7 +92,7 @@ def near_view(xs: Range, ys: Range) -> View:
     return lambda x, y: (scale(x, *xs, LEFT, LEFT + WIDE), scale(y, *ys, TOP + HIGH, TOP))
 
 
-def _near(front: OrganFront, xs: Range, ys: Range) -> list[str]:
+def _near(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range) -> list[str]:
     at, frame = near_view(xs, ys), (LEFT, TOP, LEFT + WIDE, TOP + HIGH)
     parts = [words(LEFT, TOP - 14, "where the trained weights lie", bold=True), *_axes(at, xs, ys, frame)]
     parts.append(words(LEFT + 8, TOP + HIGH - 10, "↙ better", size=12, colour=SOFT, bold=True))
@@ -85,7 +103,6 @@ def _near(front: OrganFront, xs: Range, ys: Range) -> list[str]:
         inside.append(stroke(line, colour=colour, width=2, dash=dash))
         inside += [_tick(p, at, colour) for p in curve if p.offset == round(p.offset)]
         taken += [around(*point, 3) for point in line]
-    weights = sorted(_known(front.weights), key=lambda weight: weight.r)
     inside.append(stroke([_at(at, weight) for weight in weights], colour=VERMILION, width=0.9, opacity=0.6))
     parts.append(_clipped(inside, frame))
     marked = [around(*_at(at, weight), 8) for weight in weights]
@@ -130,12 +147,13 @@ def _apart(point: tuple[float, float], box: Box) -> float:
     return hypot(point[0] - (box[0] + box[2]) / 2, point[1] - (box[1] + box[3]) / 2)
 
 
-def _far(front: OrganFront, xs: Range, ys: Range) -> list[str]:
+def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range) -> list[str]:
     """The whole sweep, and the near view as a frame in it."""
     points = [p for curve in front.sweeps.values() for p in curve]
     known = [(p.missed_ml, p.spilled_ml) for p in points if p.missed_ml is not None and p.spilled_ml is not None]
     if not known:
         return []
+    known += map(_volumes, weights)
     far_x, far_y = ((0.0, max(*(p[axis] for p in known), own[1])) for axis, own in ((0, xs), (1, ys)))
     right, bottom = FAR_LEFT + FAR_WIDE, TOP + FAR_HIGH
 
@@ -148,6 +166,9 @@ def _far(front: OrganFront, xs: Range, ys: Range) -> list[str]:
     parts += _axes(at, far_x, far_y, (FAR_LEFT, TOP, right, bottom), about=3)
     for curve, (dash, colour) in zip(front.sweeps.values(), cycle(SWEEP_STYLES), strict=False):
         parts.append(stroke(_line(curve, at), colour=colour, width=1.6, dash=dash))
+    for weight in weights:
+        colour = VERMILION if _is_chosen(front, weight) else INK
+        parts.append(mark("circle", *_at(at, weight), size=2.4, colour=colour, title=weight.label))
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))
     x, y = at(xs[1], ys[1])
@@ -206,8 +227,12 @@ def _known(weights: Sequence[FrontWeight]) -> list[FrontWeight]:
     return [weight for weight in weights if weight.missed_ml is not None and weight.spilled_ml is not None]
 
 
+def _volumes(weight: FrontWeight) -> tuple[float, float]:
+    return weight.missed_ml or 0.0, weight.spilled_ml or 0.0
+
+
 def _at(at: View, weight: FrontWeight) -> tuple[float, float]:
-    return at(weight.missed_ml or 0.0, weight.spilled_ml or 0.0)
+    return at(*_volumes(weight))
 
 
 def _said(front: OrganFront) -> str:
