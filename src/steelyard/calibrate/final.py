@@ -13,7 +13,7 @@ from steelyard.calibrate.conformal import fit_bound, organ_changes
 from steelyard.calibrate.named_objective import objective_of
 from steelyard.calibrate.read_card import read_card
 from steelyard.calibrate.results import voxels_of
-from steelyard.errors import BadData
+from steelyard.errors import BadData, RunsFailed
 from steelyard.postprocess.offsets import Offsets
 from steelyard.study.folds import Fold
 from steelyard.study.plan import Run
@@ -27,6 +27,7 @@ def train_final(path: Path, *, seed: int | None, console: Console) -> Path:
     Raises:
         BadData: no card, or the card's patients are not there any more.
         BadSpec: the card's study does not fit this version.
+        RunsFailed: the training failed.
     """
     card = read_card(path)
     spec = parse_spec(card["spec"], source=str(path))
@@ -44,12 +45,14 @@ def train_final(path: Path, *, seed: int | None, console: Console) -> Path:
             f"{len(bench.nested.others)} now). Point the study's root to the same data, or calibrate again."
         )
     run = _final_run(bench, Part.model_validate(card["loss"]), bench.seeds[0] if seed is None else seed)
-    bench.train("final", [run])
+    _train(bench, run)
     return bench.run_folder("final", run).path
 
 
 def final_bound(bench: Bench, loss: Part) -> dict[str, Any]:
     """Train the final network, and fit its offset of one organ on the patients set aside.
+
+    The offset never lies below 0, so that no more is missed than before.
 
     Raises:
         BadSpec: no offset within reach keeps the bound.
@@ -57,10 +60,10 @@ def final_bound(bench: Bench, loss: Part) -> dict[str, Any]:
     assert bench.table.max_miss is not None
     ((organ, max_miss),) = bench.table.max_miss.items()
     run = _final_run(bench, loss, bench.seeds[0])
-    bench.train("final", [run])
+    _train(bench, run)
     cases = voxels_of(bench.run_folder("final", run), bench.folder / "final", bench.label_set)
     before = Offsets.none(bench.label_set.class_count)
-    found = fit_bound(cases, bench.label_set.organ(organ).index, max_miss, base=before)
+    found = fit_bound(cases, bench.label_set.organ(organ).index, max_miss, base=before, lowest=0.0)
     names = bench.label_set.class_names
     return {
         "organ": organ,
@@ -78,6 +81,12 @@ def final_bound(bench: Bench, loss: Part) -> dict[str, Any]:
             for change in organ_changes(cases, before, found.offsets)
         ],
     }
+
+
+def _train(bench: Bench, run: Run) -> None:
+    bench.train("final", [run])
+    if (reason := bench.failure("final", [run])) is not None:
+        raise RunsFailed(f"there is no final network: {reason}.")
 
 
 def _final_run(bench: Bench, loss: Part, seed: int) -> Run:

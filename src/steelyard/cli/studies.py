@@ -12,6 +12,7 @@ from steelyard.cli.app import app, console
 from steelyard.errors import RunsFailed
 
 RUNS = Path("runs")
+PARTS = ("inner", "outer", "final")  # the studies of which a calibration is made
 
 
 @app.command
@@ -84,7 +85,12 @@ def status(study: Path) -> None:
     from steelyard.study.spec import read_spec
     from steelyard.study.status import render, study_status
 
-    console().print(render(study_status(read_spec(study).folder)))
+    folder = read_spec(study).folder
+    parts = [part for part in (folder, *(folder / name for name in PARTS)) if (part / "study.json").is_file()]
+    for part in parts or [folder]:
+        if part != folder:
+            console().print(f"{part.name}:", highlight=False)
+        console().print(render(study_status(part)))
 
 
 @app.command
