@@ -82,6 +82,7 @@ def test_the_verdict_comes_first_with_the_gain_in_points_and_the_answer_of_moved
     assert "mean IoU: +3.1 points (95 % interval 0.9 to 5.4), on 7 patients who neither trained nor chose." in top
     assert "a true difference of 2.2 points is found with 80 % power" in top
     assert "Yes, and better: cross_entropy, optimal does better than the calibrated weights" in top
+    assert "(calibrated minus it: −2.6 points, 95 % interval −4.5 to −0.7)" in top
 
 
 def test_to_keep_the_default_names_it_and_recommends_it():
@@ -94,6 +95,14 @@ def test_to_keep_the_default_names_it_and_recommends_it():
     assert 'loss = ["iou11"]' in page
     assert 'LOSSES["iou11"]()' in page
     assert "+0.2 points (95 % interval −1.3 to 1.7)" in page
+
+
+def test_where_the_choice_is_the_default_itself_the_table_says_so_in_one_row():
+    alike = prices(0.5, 0.5) | {"per_organ": False}
+    page = card_page(content(decision="keep the default", chosen=alike, loss={"name": "iou11"}))
+    assert row_of(page, "chosen", "every organ") == [".5", "1.00", "1.00", "as much as a spill", ".75, .5"]
+    assert "That is the default itself." in page
+    assert "Not recommended" not in page
 
 
 def test_weights_that_are_the_same_for_all_organs_are_said_once():
@@ -206,27 +215,54 @@ def test_a_method_that_misses_the_demand_is_told_and_no_value_is_best():
     assert "(best)" not in row_of(page, "methods", "crossE")[0]
 
 
-def later(*verdicts: str) -> Card:
+def later(*found: tuple[float, float, float, str], **changes) -> Card:
+    """Moved decisions by (difference, low, high, verdict)."""
     titles = ["cross_entropy, offsets", "cross_entropy, optimal"]
-    found = [comparison(t, 0.01, -0.02, 0.04, v, 0.5) for t, v in zip(titles, verdicts, strict=True)]
-    return content(rivals=found)
+    rivals = [comparison(t, d, low, high, v, 0.5) for t, (d, low, high, v) in zip(titles, found, strict=True)]
+    return content(rivals=rivals, **changes)
 
 
-def test_moved_decisions_as_good_as_retraining_are_called_that():
-    assert moved_headline(later("better", "undecided")) == (
-        "Yes, as far as 7 patients can tell: cross_entropy, offsets does as well as the calibrated weights, "
-        "without training anew."
-    ).replace("offsets", "optimal")
-    assert "cross_entropy, offsets; cross_entropy, optimal do as well" in moved_headline(later("undecided", "too few"))
-    assert moved_headline(later("worse", "undecided")).startswith("Yes, and better: cross_entropy, offsets does better")
-    assert moved_headline(later("better", "better")).startswith("No: the calibrated weights do better than every")
+AHEAD, LEADS = (0.03, 0.01, 0.05, "better"), (0.02, 0.004, 0.06, "undecided")
+LEVEL, BEHIND = (0.01, -0.02, 0.04, "undecided"), (-0.001, -0.03, 0.02, "undecided")
+WORSE = (-0.02, -0.04, -0.01, "worse")
+
+
+def test_a_moved_decision_as_good_as_retraining_is_called_that():
+    assert moved_headline(later(AHEAD, BEHIND)) == (
+        "Yes, as far as 7 patients can tell: cross_entropy, optimal does as well as the calibrated weights, without "
+        "training anew (calibrated minus it: −0.1 points, 95 % interval −3.0 to 2.0)."
+    )
+    assert moved_headline(later(WORSE, BEHIND)).startswith("Yes, and better: cross_entropy, offsets does better")
+
+
+def test_what_cannot_be_told_apart_is_not_called_equal():
+    assert moved_headline(later(LEVEL, LEADS)) == (
+        "It may: cross_entropy, offsets, without training anew, cannot be told from the calibrated weights on 7 "
+        "patients (calibrated minus it: +1.0 points, 95 % interval −2.0 to 4.0)."
+    )
+    assert moved_headline(later(AHEAD, LEADS)) == (
+        "Probably not: cross_entropy, optimal comes nearest (calibrated minus it: +2.0 points, 95 % interval 0.4 to "
+        "6.0), though after Holm's correction not every lead is decided."
+    )
+    assert moved_headline(later(AHEAD, AHEAD)).startswith("No: the calibrated weights do better than every decision")
+
+
+def test_of_volumes_the_lower_one_leads():
+    """Calibrated spills 1 ml more than the first moved decision and 2 ml less than the second."""
+    judged = {"title": "spilled", "unit": "ml", "higher_is_better": False}
+    found = later((1.0, -1.0, 3.0, "undecided"), (-2.0, -5.0, 1.0, "undecided"), judged=judged)
+    assert "Yes, as far as 7 patients can tell: cross_entropy, offsets does as well" in moved_headline(found)
+    assert "calibrated minus it: +1.0 ml" in moved_headline(found)
 
 
 def test_each_moved_decision_is_told_with_what_could_have_been_seen():
-    open_, better = moved_details(later("undecided", "better"))
+    open_, ahead = moved_details(later(LEVEL, LEADS))
     assert "+1.0 points (95 % interval −2.0 to 4.0); not to be told apart." in open_
     assert "a true difference of 2.2 points" in open_
+    assert ahead.endswith("the calibrated weights lead, but after Holm's correction that is undecided.")
+    better, worse = moved_details(later(AHEAD, WORSE))
     assert better.endswith("the calibrated weights are better.")
+    assert worse.endswith("the moved decision is better.")
 
 
 def against(spilled: float | None, on_sweep: float | None, missed: float = 12.0) -> AgainstSweep:
@@ -287,6 +323,8 @@ def test_over_all_organs_weights_dominate_only_where_they_beat_every_sweep():
         "pancreas."
     )
     assert front_headline(content(front=[])) == ""
+    both = [front("liver", 0.75, 1.0), front("left_kidney", 0.75, 0.5)]
+    assert front_headline(content(front=both)).endswith("dominate every moved decision for every organ.")
 
 
 def test_a_chosen_weight_without_a_mark_and_an_organ_nobody_has_are_told():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steelyard.report.card_content import Card, FoldChoice, Method, OrganFront, Rule, organ_title
-from steelyard.report.card_words import UNDEFINED, ratio, unit_of
+from steelyard.report.card_words import UNDEFINED, is_default, ratio, unit_of
 from steelyard.report.table import Cell, Header, Row, Section, Table
 
 LEAST_SHORTFALL = 1e-9
@@ -15,22 +15,24 @@ VOLUMES = {"missed_ml": "missed", "spilled_ml": "spilled"}
 def chosen_table(card: Card) -> Table:
     """r and weights per organ, and what each outer fold chose for itself."""
     rows = []
-    for organ, r in card.chosen.r.items():
-        own = card.chosen.weights[organ]
+    shown = list(card.chosen.r) if card.chosen.per_organ else list(card.chosen.r)[:1]
+    for organ in shown:
+        r, own = card.chosen.r[organ], card.chosen.weights[organ]
         folds = ", ".join(ratio(fold.chosen.r[organ]) for fold in card.folds if organ in fold.chosen.r)
-        rows.append(
-            Row(
-                Header(organ_title(organ)),
-                (
-                    Cell(word=ratio(r), best=card.decision == "change"),
-                    Cell(own.fp_weight, 2),
-                    Cell(own.fn_weight, 2),
-                    Cell(word=_price(own.fp_weight, own.fn_weight)),
-                    Cell(word=folds or "–"),
-                ),
-            )
+        cells = (
+            Cell(word=ratio(r), best=card.decision == "change"),
+            Cell(own.fp_weight, 2),
+            Cell(own.fn_weight, 2),
+            Cell(word=_price(own.fp_weight, own.fn_weight)),
+            Cell(word=folds or UNDEFINED),
         )
-    advice = "" if card.decision == "change" else f" Not recommended: the verdict is to keep {card.default}."
+        rows.append(Row(Header(organ_title(organ) if card.chosen.per_organ else "every organ"), cells))
+    if card.decision == "change":
+        advice = ""
+    elif all(map(is_default, card.chosen.r.values())):
+        advice = " That is the default itself."
+    else:
+        advice = f" Not recommended: the verdict is to keep {card.default}."
     return Table(
         "chosen",
         f"What the procedure chooses from all {card.data.patients - len(card.data.bound_patients)} patients.{advice}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from steelyard.report.card_content import EQUAL_R, SHARE_UNIT, Card, Chosen, Comparison, Judged, organ_title
@@ -95,37 +96,76 @@ def _detectable(found: Comparison, judged: Judged) -> str:
 
 
 def moved_headline(card: Card) -> str:
-    """Whether a decision moved afterwards does as well as training anew, in one sentence."""
-    verdicts = {found.against: found.verdict for found in card.later}
-    best = [title for title, verdict in verdicts.items() if verdict == "worse"]
-    open_ = [title for title, verdict in verdicts.items() if verdict in ("undecided", "too few")]
-    if not verdicts:
+    """Whether a decision moved afterwards does as well as training anew, by the one that comes nearest or leads."""
+    if not card.later:
         return "No moved decision was tried."
-    if best:
+    better = [found for found in card.later if found.verdict == "worse"]  # verdicts are about the calibrated weights
+    if better:
+        best = min(better, key=lambda found: _lead(found, card.by))
         return (
-            f"Yes, and better: {_listed(best)} {_do(best)} better than the calibrated weights, without training anew."
+            f"Yes, and better: {best.against} does better than the calibrated weights, without training anew "
+            f"({_calibrated_minus(best, card.by)})."
         )
-    if open_:
+    level = [found for found in card.later if found.verdict != "better" and _may_be_zero(found)]
+    if not level:
+        nearest = min(card.later, key=lambda found: _lead(found, card.by))
+        start = f"{nearest.against} comes nearest ({_calibrated_minus(nearest, card.by)})"
+        if all(found.verdict == "better" for found in card.later):
+            return f"No: the calibrated weights do better than every decision moved afterwards; {start}."
+        return f"Probably not: {start}, though after Holm's correction not every lead is decided."
+    known = [found for found in level if found.low is not None]
+    if not known:
+        return f"{patients(card.gain.patients)} are too few to tell."
+    nearest = min(known, key=lambda found: _lead(found, card.by))
+    told = f"({_calibrated_minus(nearest, card.by)})"
+    if _lead(nearest, card.by) <= 0:
         return (
-            f"Yes, as far as {patients(card.gain.patients)} can tell: {_listed(open_)} {_do(open_)} as well as the "
-            "calibrated weights, without training anew."
+            f"Yes, as far as {patients(nearest.patients)} can tell: {nearest.against} does as well as the calibrated "
+            f"weights, without training anew {told}."
         )
-    return "No: the calibrated weights do better than every decision moved afterwards."
+    return (
+        f"It may: {nearest.against}, without training anew, cannot be told from the calibrated weights on "
+        f"{patients(nearest.patients)} {told}."
+    )
 
 
 def moved_details(card: Card) -> list[str]:
     """Each moved decision against the calibrated weights."""
     told = {
-        "better": "the calibrated weights are better",
-        "worse": "the moved decision is better",
-        "undecided": "not to be told apart",
-        "too few": "too few patients to tell",
+        "better": "the calibrated weights are better.",
+        "worse": "the moved decision is better.",
+        "too few": "too few patients to tell.",
     }
-    return [
-        f"Calibrated minus {found.against}: {difference_in_words(found, card.by)}; {told[found.verdict]}."
-        + (_detectable(found, card.by) if found.verdict == "undecided" else "")
-        for found in card.later
-    ]
+    lines = []
+    for found in card.later:
+        if found.verdict != "undecided":
+            ending = told[found.verdict]
+        elif _may_be_zero(found):
+            ending = f"not to be told apart.{_detectable(found, card.by)}"
+        else:
+            leads = "calibrated weights lead" if _lead(found, card.by) > 0 else "moved decision leads"
+            ending = f"the {leads}, but after Holm's correction that is undecided."
+        lines.append(f"Calibrated minus {found.against}: {difference_in_words(found, card.by)}; {ending}")
+    return lines
+
+
+def _lead(found: Comparison, judged: Judged) -> float:
+    """Of the calibrated weights, larger is better for them; undefined counts as far ahead."""
+    if found.difference is None:
+        return math.inf
+    return found.difference if judged.higher_is_better else -found.difference
+
+
+def _may_be_zero(found: Comparison) -> bool:
+    """Whether no difference at all lies in the interval, or there is none."""
+    return found.low is None or found.high is None or found.low <= 0 <= found.high
+
+
+def _calibrated_minus(found: Comparison, judged: Judged) -> str:
+    d = as_difference(found, judged)
+    interval = d.interval.partition(" (")[2].removesuffix(")")
+    own = d.interval.partition(" (")[0]
+    return f"calibrated minus it: {own} {unit_of(judged)[1]}" + (f", 95 % interval {interval}" if interval else "")
 
 
 def bound_costs(card: Card) -> list[str]:
@@ -230,14 +270,6 @@ def _toml(value: Any) -> str:
 
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _listed(titles: list[str]) -> str:
-    return "; ".join(titles)  # titles have commas of their own
-
-
-def _do(titles: list[str]) -> str:
-    return "does" if len(titles) == 1 else "do"
 
 
 def _members(names: list[str]) -> str:

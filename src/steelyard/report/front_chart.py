@@ -171,8 +171,7 @@ def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range
         parts.append(mark("circle", *_at(at, weight), size=2.4, colour=colour, title=weight.label))
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))
-    x, y = at(xs[1], ys[1])
-    parts.append(words(x + 5, y - 4, "the view at the left", size=11, colour=VERMILION))
+    parts.append(words(FAR_LEFT - 40, bottom + 58, "framed: the view at the left", size=11.5, colour=VERMILION))
     return parts
 
 

@@ -55,7 +55,10 @@ def front_headline(card: Card) -> str:
         kinds.setdefault(own, []).append(organ_title(front.organ))
     if not kinds:
         return ""
-    told = "; ".join(f"{own} for the {', '.join(organs)}" for own, organs in kinds.items())
+    told = "; ".join(
+        f"{own} for {'every organ' if len(organs) == len(card.organs) > 1 else 'the ' + ', '.join(organs)}"
+        for own, organs in kinds.items()
+    )
     return f"Beside a moved decision that misses as much, the chosen weights {told}."
 
 
