@@ -16,7 +16,7 @@ from steelyard.networks.unet_decoder import UNetDecoder
 HEAD_WIDTHS = (64, 64, 32, 16, 8)  # half of unet_resnet18's and less: four heads cost about as much as its decoder
 # Most pixels are no organ. A head that starts at 1/2 must first learn that, and one that does it by silencing its last
 # activations is left with nothing but this bias to answer there: it stays near 1/2 for long.
-STARTING_PROBABILITY = 0.1
+STARTING_PROBABILITY = 0.01
 
 
 @NETWORKS.register("unet_resnet18_heads", "U-Net with one narrow decoder per organ on one ResNet-18 encoder")
@@ -25,7 +25,7 @@ class UNetResNet18Heads(nn.Module):
 
     What its logits and their softmax mean is told by `HeadPerOrgan`. Its own loss is `per_organ` with
     `against="background"`; any other loss sees a softmax network whose background logit is fixed at 0. Every head
-    starts with the bias of an organ in a tenth of the pixels.
+    starts with the bias of an organ in one pixel of a hundred.
 
     Args:
         channels: channels of the image.
