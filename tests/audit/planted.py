@@ -71,6 +71,14 @@ class WrongClassDropped(Sound):
         self.kept = slice(None) if background else slice(None, -1)
 
 
+class LastDroppedToo(Sound):
+    """The option that leaves out the background leaves out the last organ as well."""
+
+    def __init__(self, *, fp_weight: float = 0.6, fn_weight: float = 1.1, background: bool = True) -> None:
+        super().__init__(fp_weight=fp_weight, fn_weight=fn_weight)
+        self.kept = slice(None) if background else slice(1, -1)
+
+
 class BackgroundAlwaysDropped(Sound):
     """Its option does nothing."""
 
@@ -160,6 +168,23 @@ class BatchPooled(Sound):
 
     def terms(self, p: Tensor, g: Tensor) -> Tensor:
         return super().terms(*(values.movedim(0, 1).flatten(1)[None] for values in (p, g)))
+
+
+class SigmoidFocal(nn.Module):
+    """One sigmoid per class, a mean over pixels and classes."""
+
+    def __init__(self, *, include_background: bool = True) -> None:
+        super().__init__()
+        self.kept = slice(None) if include_background else slice(1, None)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        g = functional.one_hot(target, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+        nll = functional.binary_cross_entropy_with_logits(logits, g, reduction="none")
+        return ((1 - torch.exp(-nll)) ** 2 * nll)[:, self.kept].mean()
+
+
+def smoothed(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, target, label_smoothing=0.1)
 
 
 def sound_function(logits: Tensor, target: Tensor, *, fp_weight: float = 0.6, fn_weight: float = 1.1) -> Tensor:

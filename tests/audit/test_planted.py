@@ -20,6 +20,7 @@ FAULTS = {
     "SwappedWeights": {"FP weight", "FN weight"},
     "IgnoredWeight": {"FP weight", "absent organ: gradient"},
     "WrongClassDropped": {"background option"},
+    "LastDroppedToo": {"background option"},
     "BackgroundAlwaysDropped": {"background option"},
     "DeadAbsent": {"absent organ: gradient"},
     "DeadAbsentByName": {"absent organ: gradient"},
@@ -115,6 +116,25 @@ def test_a_check_that_raises_fails_and_hides_no_other(monkeypatch: pytest.Monkey
 def test_the_same_loss_gives_the_same_findings() -> None:
     checks = ["FP weight", "range", "class permutation", "scope", "gradient"]
     assert audited("Sound", checks=checks) == audited("Sound", checks=checks)
+
+
+def test_smoothed_labels_are_not_taken_for_a_softmax_twice_nor_for_an_absent_organ() -> None:
+    audit = audited("smoothed", checks=["logits or probabilities", "least at the truth", "absent organ: value"])
+    assert failed(audit) == {"least at the truth"}
+
+
+def test_a_focal_loss_with_a_sigmoid_per_class_drops_its_background_as_it_says() -> None:
+    """A spilled pixel is still charged, to the organ that took it."""
+    audit = audited("SigmoidFocal", checks=["background option", "logits or probabilities", "class permutation"])
+    assert failed(audit) == set()
+    assert audit["logits or probabilities"].verdict == "note"
+
+
+def test_another_device_gives_the_same_findings() -> None:
+    checks = ["FP weight", "absent organ: gradient", "scope"]
+    there, here = audited("Sound", checks=checks, device="cpu:0"), audited("Sound", checks=checks)
+    assert there.findings == here.findings
+    assert "on cpu:0" in there.called_with
 
 
 def test_two_processes_find_a_batch_pooled_loss_and_pass_one_by_slice() -> None:
