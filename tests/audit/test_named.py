@@ -81,8 +81,9 @@ def test_target_forms_are_tried_in_order_and_reported() -> None:
 
 
 def test_a_target_form_that_broadcasts_into_nonsense_is_passed_over() -> None:
-    """(batch, 1, *space) class numbers multiply with probabilities without an error: only the wrong answer tells."""
-    audit = audit_loss(f"{PLANTED}:one_hot_loss", checks=["least at the truth"])
+    """A one-hot target's first channel passes for class numbers without an error: only the wrong answer tells."""
+    audit = audit_loss(f"{PLANTED}:careless_channel_loss", checks=["least at the truth"])
+    assert "target (batch, 1, *space)" in audit.called_with
     assert audit["least at the truth"].verdict == "pass"
     forced = audit_loss(f"{PLANTED}:one_hot_loss", target="channel", checks=["least at the truth"])
     assert forced["least at the truth"].verdict == "fail"
