@@ -1,4 +1,4 @@
-"""A calibration carried out on tiny patients: nothing leaks, nothing is trained twice, and the card says what was done."""
+"""A calibration carried out on tiny patients: nothing leaks, nothing is trained twice, the card says what was done."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_inner_run_ever_saw_an_outer_patient(card: Path) -> None:
 
 def test_every_patient_is_judged_by_networks_that_never_saw_it(card: Path) -> None:
     content = read_card(card)
-    assert sorted(sum((fold["test"] for fold in content["folds"]), [])) == content["patients"]
+    assert sorted(patient for fold in content["folds"] for patient in fold["test"]) == content["patients"]
     assert len(content["patients"]) == PATIENTS
     for run in runs_in(card.parent / "outer"):
         assert not set(run["manifest"]["split"]["train"]) & set(run["manifest"]["split"]["test"])
