@@ -8,24 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
 from phantoms import write_chaos_patient
+from steelyard.calibrate.bench import make_bench
 from steelyard.calibrate.final import train_final
+from steelyard.calibrate.named_objective import objective_of
 from steelyard.calibrate.read_card import read_card
 from steelyard.calibrate.run import calibrate_study
-from steelyard.errors import BadData, BadSpec, Interrupted
+from steelyard.errors import BadData, BadSpec
 from steelyard.runstore import RunFolder, read_json
 from steelyard.study.plan import Plan
 from steelyard.study.run import run_study
-from steelyard.study.spec import StudySpec
-from studies import tiny_spec
+from steelyard.study.spec import Part, StudySpec
+from studies import steelyard, tiny_spec, tiny_study, write_toml
 
 PATIENTS = 6
+EPOCHS = 6
 CALIBRATE = {"values": [0.25, 0.5, 0.75], "inner_folds": 2}
 
 
@@ -45,10 +47,10 @@ def here(plan: Plan) -> object:
     return run_study(plan, console=quiet(), workers=1)
 
 
-def spec_of(patients: Path, out: Path, *, train: dict[str, Any] | None = None, **calibrate: Any) -> StudySpec:
+def spec_of(patients: Path, out: Path, **calibrate: Any) -> StudySpec:
     return tiny_spec(
         patients, out, folds={"count": 2, "use": None}, grid={"loss": ["dice"]}, calibrate=CALIBRATE | calibrate,
-        train={"epochs": 3, "learning_rate": 0.05} | (train or {}),
+        train={"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.1},
     )  # fmt: skip
 
 
@@ -118,15 +120,18 @@ def test_each_fold_chooses_the_best_of_its_own_inner_runs(card: Path) -> None:
             ]
             own = pl.concat(frames).filter(pl.col("case_id").is_not_null(), pl.col("metric") == "iou")
             means[ratio] = own.group_by("patient_id").agg(pl.col("value").mean())["value"].mean()
-        assert fold["chosen"]["r"]["liver"] == max(means, key=lambda ratio: means[ratio])
+        assert means[fold["chosen"]["r"]["liver"]] == pytest.approx(max(means.values()))
         assert [trial["value"] for trial in fold["trials"]] == pytest.approx(list(means.values()))
 
 
-def test_keeping_the_default_recommends_it(card: Path) -> None:
-    content = read_card(card)  # six patients cannot prove anything
-    assert content["decision"] == "keep the default"
-    assert content["loss"] == {"name": "iou11"}
-    assert content["gain"]["patients"] == PATIENTS
+def test_the_recommendation_follows_the_verdict_on_the_declared_comparison(card: Path) -> None:
+    content = read_card(card)
+    gain, methods = content["gain"], {method["title"]: method for method in content["methods"]}
+    assert (gain["against"], gain["patients"]) == ("iou11", PATIENTS)
+    assert gain["difference"] == pytest.approx(methods["calibrated"]["value"] - methods["iou11"]["value"])
+    assert (content["decision"] == "change") == (gain["verdict"] == "better")
+    change = content["decision"] == "change"
+    assert content["loss"] == (content["chosen"]["loss"] if change else {"name": "iou11"})
 
 
 def test_the_front_holds_every_weight_and_a_whole_sweep_per_organ(card: Path) -> None:
@@ -159,7 +164,7 @@ def test_a_second_command_trains_nothing_and_writes_the_same_card(card: Path, pa
 def test_the_final_network_is_trained_on_every_patient_with_the_recommended_loss(card: Path) -> None:
     folder = train_final(card, seed=None, console=quiet())
     record = read_json(RunFolder(folder).manifest)
-    assert record["loss"] == "iou11"
+    assert record["loss"] == read_card(card)["loss"]["name"]
     assert len(record["manifest"]["split"]["train"]) == PATIENTS
     assert record["manifest"]["split"]["test"] == []
     assert load_file(folder / "weights.safetensors")
@@ -175,81 +180,40 @@ def test_other_data_than_the_cards_are_refused(card: Path, patients: Path, tmp_p
         train_final(other, seed=None, console=quiet())
 
 
-def test_a_search_gives_candidates_up_and_goes_on_from_their_states(patients: Path, tmp_path: Path) -> None:
-    card = calibrated(patients, tmp_path, strategy="search", values=[0.2, 0.4, 0.6, 0.8])
-    content = read_card(card)
-    for fold in content["folds"]:
-        epochs = sorted(trial["epochs"] for trial in fold["trials"])
-        assert epochs == [1, 1, 3, 3]  # half of four by the rule of a third, rounded up
-        assert all((trial["given_up"] is None) == (trial["epochs"] == 3) for trial in fold["trials"])
-    assert content["cost"]["strategy_epochs"] == 2 * 2 * (4 * 1 + 2 * 2)
-    assert not list(card.parent.glob("inner/*/state.pt"))  # 3 × the weights each
+def test_going_on_from_a_kept_state_gives_the_weights_of_one_training(patients: Path, tmp_path: Path) -> None:
+    bench = make_bench(spec_of(patients, tmp_path), objective_of=objective_of, carry_out=here)
+    loss, fold = Part(name="iou0515"), bench.nested.folds[0].inner[1]
+    whole = bench.run("inner", loss, fold, 1)
+    first = bench.run("inner", loss, fold, 1, epochs=2, keeps_state=True)
+    second = bench.run("inner", loss, fold, 1, epochs=EPOCHS, start=first.name)
+    bench.train("inner", [whole, first, second])
+    assert len({whole.name, first.name, second.name}) == 3
+    own, long = (load_file(bench.run_folder("inner", run).weights) for run in (second, whole))
+    assert all((own[name] == long[name]).all() for name in long)
+    assert read_json(bench.run_folder("inner", second).manifest)["loss"] == "iou0515"
 
 
-def test_going_on_gives_the_weights_of_one_long_training(patients: Path, tmp_path: Path) -> None:
-    searched = calibrated(patients, tmp_path / "search", strategy="search", values=[0.25, 0.75])
-    whole = calibrated(patients, tmp_path / "grid", values=[0.25, 0.75])
-
-    def weights_of(card: Path, loss: str) -> dict[int, dict[str, np.ndarray]]:
-        studies = [run for run in runs_in(card.parent / "inner") if run["loss"] == loss]
-        kept = [
-            run
-            for run in studies
-            if pl.read_parquet(card.parent / "inner" / run["run"] / "history.parquet")["epoch"].max() == 3
-        ]
-        return {run["fold"]: load_file(card.parent / "inner" / run["run"] / "weights.safetensors") for run in kept}
-
-    found = 0
-    for loss in ("iou1505", "iou0515"):
-        long = weights_of(whole, loss)
-        for fold, tensors in weights_of(searched, loss).items():
-            found += 1
-            assert all((tensors[name] == long[fold][name]).all() for name in tensors)
-    assert found >= 2
+def test_a_run_whose_start_is_gone_says_what_to_do(patients: Path, tmp_path: Path) -> None:
+    bench = make_bench(spec_of(patients, tmp_path), objective_of=objective_of, carry_out=here)
+    fold = bench.nested.folds[0].inner[0]
+    with pytest.raises(BadData, match=r"state.pt, which is not there. Delete that run's folder"):
+        bench.train("inner", [bench.run("inner", bench.default, fold, 1, epochs=2, start="gone")])
 
 
-def test_a_search_that_was_stopped_goes_on_with_the_same_trials(patients: Path, tmp_path: Path) -> None:
-    options = {"strategy": "search", "values": [0.3, 0.7], "proposals": 2}
-    undisturbed = read_card(calibrated(patients, tmp_path / "whole", **options))
-    calls = 0
-
-    def stopping(plan: Plan) -> object:
-        nonlocal calls
-        calls += 1
-        if calls in (2, 4, 5):
-            raise Interrupted("stopped for the test")
-        return here(plan)
-
-    card = None
-    for _ in range(6):
-        try:
-            card = calibrated(patients, tmp_path / "stopped", stopping, **options)
-            break
-        except Interrupted:
-            continue
-    assert card is not None
-    for own, whole in zip(read_card(card)["folds"], undisturbed["folds"], strict=True):
-        assert own["trials"] == whole["trials"]
-        assert len(own["trials"]) == 4
-
-
-def test_a_warm_start_branches_and_checks_its_ranks(patients: Path, tmp_path: Path) -> None:
-    content = read_card(calibrated(patients, tmp_path, strategy="warm", train={"epochs": 4}))
-    assert {trial["epochs"] for fold in content["folds"] for trial in fold["trials"]} == {3}  # 2 shared, 1 of its own
-    assert "rank correlation" in content["folds"][0]["notes"][0]
-    assert content["cost"]["strategy_epochs"] == 4 * (2 + 3 * 1) + 3 * 4
-
-
-def test_weights_per_organ_are_put_together_and_trained(patients: Path, tmp_path: Path) -> None:
-    content = read_card(calibrated(patients, tmp_path, per_organ=True, values=[0.2, 0.8]))
+def test_losses_per_organ_a_mixture_of_weights_and_a_bound_in_one_calibration(patients: Path, tmp_path: Path) -> None:
+    content = read_card(
+        calibrated(
+            patients, tmp_path, values=[0.2, 0.8], per_organ=True, loss={"name": "per_organ"},
+            max_miss={"liver": 0.4}, bound_patients=2,
+        )
+    )  # fmt: skip
     assert set(content["chosen"]["r"].values()) <= {0.2, 0.8}
-    weights = content["chosen"]["loss"]
-    assert weights["fp_weight"][0] == weights["fn_weight"][0] == 1.0
-    assert len(weights["fn_weight"]) == 5
-
-
-def test_a_bound_sets_patients_aside_and_says_for_whom_it_holds(patients: Path, tmp_path: Path) -> None:
-    content = read_card(calibrated(patients, tmp_path, max_miss={"liver": 0.4}, bound_patients=2))
+    for entry, ratio in zip(content["chosen"]["loss"]["organs"], content["chosen"]["r"].values(), strict=True):
+        assert entry == {"name": "tversky", "fp_weight": round(2 - 2 * ratio, 9), "fn_weight": round(2 * ratio, 9)}
+    assert content["default"].startswith("per_organ")
+    assert content["decision"] == "keep the default"  # four patients cannot prove anything
+    assert {entry["fn_weight"] for entry in content["loss"]["organs"]} == {1.0}
+    assert "iou11" in [method["title"] for method in content["methods"]]
     aside = set(content["data"]["bound_patients"])
     assert len(aside) == 2
     assert not aside & set(content["patients"])
@@ -257,8 +221,63 @@ def test_a_bound_sets_patients_aside_and_says_for_whom_it_holds(patients: Path, 
         for run in runs_in(tmp_path / "tiny" / part):
             assert not aside & set(run["manifest"]["split"]["train"])
     bound = content["bound"]
+    assert bound["offset"] >= 0
     assert (2 * bound["miss_after"] + 1) / 3 <= 0.4 + 1e-9
     assert "in expectation over patients" in bound["promise"]
+
+
+def toml_of(patients: Path, out: Path, file: Path) -> Path:
+    """The study of the `card` as a file."""
+    study = tiny_study(
+        patients, out, folds={"count": 2}, grid={"loss": ["dice"]}, calibrate=CALIBRATE,
+        train={"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.1},
+    )  # fmt: skip
+    del study["folds"]["use"]
+    return write_toml(file, study)
+
+
+def test_the_command_ends_with_the_page_and_status_and_train_know_the_calibration(
+    card: Path, patients: Path, tmp_path: Path
+) -> None:
+    study = toml_of(patients, card.parent.parent, tmp_path / "tiny.toml")
+    said = steelyard("calibrate", study)
+    assert said.returncode == 0, said.stderr
+    assert f"card: {card.parent / 'card.html'}" in said.stdout
+    assert f"{read_card(card)['decision']}: " in said.stdout
+    assert (card.parent / "outer" / "report" / "index.html").is_file()
+    told = steelyard("status", study).stdout
+    assert "inner:" in told
+    assert "outer:" in told
+    assert "to do" not in told
+    trained = steelyard("train", card, "--seed", "7")
+    assert trained.returncode == 0, trained.stderr
+    folder = Path(trained.stdout.strip().splitlines()[-1].removeprefix("network: "))
+    assert read_json(folder / "run.json")["seed"] == 7
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(patients: Path, tmp_path: Path) -> None:
+    study = toml_of(patients, tmp_path / "out", tmp_path / "tiny.toml")
+    said = steelyard("calibrate", study, "--dry-run")
+    assert said.returncode == 0, said.stderr
+    assert "3 candidates by grid, 2 outer × 2 inner folds, one seed, 6 rivals: 180 epochs" in " ".join(
+        said.stdout.split()
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bound", ["liver", "liver=all", "liver=1.5", "=0.1"])
+def test_a_bound_that_cannot_be_read_is_refused(patients: Path, tmp_path: Path, bound: str) -> None:
+    study = toml_of(patients, tmp_path / "out", tmp_path / "tiny.toml")
+    said = steelyard("calibrate", study, "--max-miss", bound)
+    assert said.returncode == 2
+    assert "as liver=0.10; came" in said.stderr
+
+
+def test_a_study_without_the_table_is_refused(patients: Path, tmp_path: Path) -> None:
+    study = tiny_study(patients, tmp_path / "out")
+    said = steelyard("calibrate", write_toml(tmp_path / "tiny.toml", study), "--max-miss", "liver=0.1")
+    assert said.returncode == 2
+    assert "has no [calibrate] table" in said.stderr
 
 
 @pytest.mark.parametrize(
@@ -267,7 +286,7 @@ def test_a_bound_sets_patients_aside_and_says_for_whom_it_holds(patients: Path, 
         ({"max_miss": {"liver": 0.1}}, r"would set 9 of 6 patients aside|needs 9 patients"),
         ({"max_miss": {"lung": 0.4}}, r"no organ is named 'lung'"),
         ({"max_miss": {"liver": 0.4}, "bound_patients": 1}, r"needs 2 patients set aside"),
-        ({"budget_epochs": 10}, r"budget_epochs is 10; 78 are needed"),
+        ({"budget_epochs": 10}, r"budget_epochs is 10; 180 are needed"),
         ({"objective": {"name": "recall", "organ": "lung", "at_least": 0.9}}, r"no organ is named 'lung'"),
         ({"objective": "accuracy"}, r"no objective is named 'accuracy'"),
         ({"objective": {"name": "cost", "fn_per_ml": 2.0}}, r"takes fn_per_ml, fp_per_ml; came fn_per_ml"),

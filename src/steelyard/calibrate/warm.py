@@ -7,6 +7,7 @@ the first outer fold with the first seed, where every candidate is trained in fu
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 from scipy.stats import spearmanr
@@ -110,6 +111,8 @@ def _check_ranks(bench: Bench, fold: OuterFold) -> tuple[RankCheck, int]:
     merits = [{prices: bench.objective.merit(tally) for prices, tally in own.items()} for own in found]
     both = [prices for prices in candidates if all(prices in own for own in merits)]
     ranks = [[sorted(of.values()).index(of[prices]) for prices in both] for of in merits]
-    correlation = float(spearmanr(ranks[0], ranks[1]).statistic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all equal: the correlation is undefined, which the sentence says
+        correlation = float(spearmanr(ranks[0], ranks[1]).statistic)
     best = [max(of, key=lambda prices: of[prices]) for of in merits]
     return RankCheck(correlation, *best), bench.epochs * len(candidates)

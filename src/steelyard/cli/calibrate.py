@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -86,15 +86,16 @@ def train(card: Path, *, seed: int | None = None) -> None:
     console().print(f"network: {folder}", highlight=False, soft_wrap=True)
 
 
-def _with_bound(spec, max_miss):  # type: ignore[no-untyped-def]
+def _with_bound(spec: Any, max_miss: str | None) -> Any:
     """The study with that bound in its [calibrate] table."""
     if max_miss is None or spec.calibrate is None:
         return spec
-    organ, equals, share = max_miss.partition("=")
+    organ, _, share = max_miss.partition("=")
     try:
-        bound = {organ.strip(): float(share)}
+        bound = float(share)
     except ValueError:
-        bound = {}
-    if not equals or not bound or not 0 < next(iter(bound.values())) < 1:
+        bound = 0.0
+    if not organ.strip() or not 0 < bound < 1:
         raise BadSpec(f"--max-miss wants one organ and a share between 0 and 1, as liver=0.10; came {max_miss!r}.")
-    return spec.model_copy(update={"calibrate": spec.calibrate.model_copy(update={"max_miss": bound})})
+    table = spec.calibrate.model_copy(update={"max_miss": {organ.strip(): bound}})
+    return spec.model_copy(update={"calibrate": table})
