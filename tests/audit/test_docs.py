@@ -13,7 +13,7 @@ torchvision_stub.install()  # before anything imports segmentation-models-pytorc
 
 from steelyard.audit import audit_loss  # noqa: E402
 from steelyard.audit.audit import CHECKS  # noqa: E402
-from steelyard.audit.named import parse_options  # noqa: E402
+from steelyard.options import parse_options  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")

@@ -12,9 +12,10 @@ import pytest
 from torch import nn
 
 from steelyard.audit import audit_loss
-from steelyard.audit.named import named, parse_options
+from steelyard.audit.named import named
 from steelyard.cli import main
 from steelyard.errors import BadSpec
+from steelyard.options import parse_options
 from studies import steelyard
 
 PLANTED = Path(__file__).parent / "planted.py"

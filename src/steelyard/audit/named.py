@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import functools
 import importlib
 import importlib.util
 import inspect
-import json
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -151,23 +149,6 @@ def name_of(part: Callable[..., Any]) -> str:
     return f"{getattr(owner, '__module__', '?')}:{getattr(owner, '__qualname__', repr(part))}"
 
 
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words: a value is JSON, else a Python literal, else the word itself.
-
-    >>> parse_options(["alpha=.3", "mode=multiclass", "softmax=true", "classes=[1, 2]"])
-    {'alpha': 0.3, 'mode': 'multiclass', 'softmax': True, 'classes': [1, 2]}
-    """
-    options: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise BadSpec(f"--with {word}: key=value was wanted, as in fp_weight=0.5.")
-        if key in options:
-            raise BadSpec(f"--with {word}: {key} is given twice. Leave one out.")
-        options[key] = _value(value)
-    return options
-
-
 def reason(error: BaseException) -> str:
     """What an exception says, in one sentence."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
@@ -184,15 +165,6 @@ def _keepers(built: Callable[..., Any], option: str) -> list[nn.Module]:
 
 def _changed(change: Any, value: Any) -> Any:
     return change(value) if callable(change) else change
-
-
-def _value(text: str) -> Any:
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError):
-            continue
-    return text
 
 
 def _find(name: str) -> Callable[..., Any]:

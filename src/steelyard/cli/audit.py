@@ -61,8 +61,8 @@ def audit(
         Also write all findings with their numbers to this file, as JSON.
     """
     from steelyard.audit.audit import audit_loss
-    from steelyard.audit.named import parse_options
     from steelyard.audit.table import lines_above, lines_below, table
+    from steelyard.options import parse_options
 
     done = audit_loss(
         loss,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import json
@@ -22,6 +21,7 @@ from steelyard.losses import LOSSES
 from steelyard.losses.cross_entropy import CrossEntropyLoss
 from steelyard.losses.per_organ import PerOrganLoss
 from steelyard.losses.tversky import IoULoss
+from steelyard.options import parse_options
 from steelyard.study.objects import call
 from steelyard.study.spec import Part
 
@@ -80,7 +80,10 @@ def read_recipe(loss_or_card: str, options: Sequence[str] = ()) -> LossRecipe:
     """
     path = Path(loss_or_card)
     if loss_or_card in LOSSES:
-        part = Part(name=loss_or_card, **_options(options))
+        given = parse_options(options)
+        if "name" in given:
+            raise BadSpec("--with name=…: the loss is named before its options. Leave it out.")
+        part = Part(name=loss_or_card, **given)
         _refuse_frequencies(part)
         command = shlex.join(["steelyard", "export-loss", loss_or_card, *(["--with", *options] if options else [])])
         return LossRecipe(part, _built(part), command)
@@ -151,28 +154,6 @@ def _refuse_frequencies(part: Part) -> None:
 def _check_class_count(loss: nn.Module, classes: int) -> None:
     """Raises ValueError when weights per class or losses per organ are not as many."""
     loss(torch.zeros(1, classes, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long))
-
-
-def _options(texts: Sequence[str]) -> dict[str, Any]:
-    """`fp_weight=0.3` as {"fp_weight": 0.3}: values in JSON or as Python writes them, else plain words."""
-    options: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier() or key == "name":
-            raise BadSpec(f"--with wants OPTION=VALUE, as fp_weight=0.3; came {text!r}.")
-        if key in options:
-            raise BadSpec(f"--with gives {key} twice. Give it once.")
-        options[key] = _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return text
 
 
 def _word(value: Any) -> str:
