@@ -118,7 +118,7 @@ def test_a_card_that_is_not_there_is_told(tmp_path: Path) -> None:
     [
         ("crossE", [], "cross_entropy --with class_weights="),
         ("iou0515", ["fp_weight=1"], "Its options: none"),
-        ("tversky", ["fp_weight"], "OPTION=VALUE"),
+        ("tversky", ["fp_weight"], "key=value was wanted"),
         ("tversky", ["fp_weight=1", "fp_weight=2"], "twice"),
         ("tversky", ["fp_weight=-1"], "finite number ≥ 0"),
         ("tversky", ["scope=image"], "scope must be one of batch, slice; came 'image'"),
