@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import cyclopts
-from cyclopts import Parameter
+from typing import Any
 
 from steelyard.cli.app import app, console
+from steelyard.cli.engines import DryRun, Engine, GpuShare, Slurm, Workers
 from steelyard.cli.studies import report_on
 from steelyard.errors import BadSpec
 
@@ -18,12 +16,12 @@ def calibrate(
     study: Path,
     *,
     max_miss: str | None = None,
-    engine: Literal["local", "ray", "slurm"] = "local",
-    workers: Annotated[int | None, Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
+    engine: Engine = "local",
+    workers: Workers = None,
     address: str | None = None,
-    gpu_share: Annotated[float | None, Parameter(validator=cyclopts.validators.Number(gt=0, lte=1))] = None,
-    slurm: Annotated[dict[str, str] | None, Parameter(negative=())] = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    gpu_share: GpuShare = None,
+    slurm: Slurm = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Find the FP and FN weights for a task, prove them on patients never seen, and write the decision card.
 

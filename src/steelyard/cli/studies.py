@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import cyclopts
-from cyclopts import Parameter
+from typing import Any
 
 from steelyard.cli.app import app, console
+from steelyard.cli.engines import DryRun, Engine, GpuShare, Slurm, Workers
 from steelyard.errors import RunsFailed
 
 RUNS = Path("runs")
@@ -34,12 +32,12 @@ def demo(*, out: Path = RUNS) -> None:
 def run(
     study: Path,
     *,
-    engine: Literal["local", "ray", "slurm"] = "local",
-    workers: Annotated[int | None, Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
+    engine: Engine = "local",
+    workers: Workers = None,
     address: str | None = None,
-    gpu_share: Annotated[float | None, Parameter(validator=cyclopts.validators.Number(gt=0, lte=1))] = None,
-    slurm: Annotated[dict[str, str] | None, Parameter(negative=())] = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    gpu_share: GpuShare = None,
+    slurm: Slurm = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Do every run of a study that is not done yet, then write its report. The same command resumes.
 
@@ -132,7 +130,7 @@ def report(study: Path, *, beside: Path | None = None) -> None:
 
 
 @app.command
-def paper(folder: Path = Path("studies/paper"), *, dry_run: Annotated[bool, Parameter(negative=())] = False) -> None:
+def paper(folder: Path = Path("studies/paper"), *, dry_run: DryRun = False) -> None:
     """Do every study of the paper's reproduction, and write one page with its tables beside ours.
 
     Parameters
