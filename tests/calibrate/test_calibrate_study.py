@@ -19,6 +19,7 @@ from steelyard.calibrate.final import train_final
 from steelyard.calibrate.named_objective import objective_of
 from steelyard.calibrate.read_card import read_card
 from steelyard.calibrate.run import calibrate_study
+from steelyard.cli.calibrate import calibrate
 from steelyard.errors import BadData, BadSpec
 from steelyard.runstore import RunFolder, read_json
 from steelyard.study.plan import Plan
@@ -47,15 +48,15 @@ def here(plan: Plan) -> object:
     return run_study(plan, console=quiet(), workers=1)
 
 
-def spec_of(patients: Path, out: Path, **calibrate: Any) -> StudySpec:
+def spec_of(patients: Path, out: Path, **options: Any) -> StudySpec:
     return tiny_spec(
-        patients, out, folds={"count": 2, "use": None}, grid={"loss": ["dice"]}, calibrate=CALIBRATE | calibrate,
+        patients, out, folds={"count": 2, "use": None}, grid={"loss": ["dice"]}, calibrate=CALIBRATE | options,
         train={"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.1},
     )  # fmt: skip
 
 
-def calibrated(patients: Path, out: Path, carry_out: Callable[[Plan], object] = here, **calibrate: Any) -> Path:
-    path = calibrate_study(spec_of(patients, out, **calibrate), carry_out=carry_out, console=quiet())
+def calibrated(patients: Path, out: Path, carry_out: Callable[[Plan], object] = here, **options: Any) -> Path:
+    path = calibrate_study(spec_of(patients, out, **options), carry_out=carry_out, console=quiet())
     assert path is not None
     return path
 
@@ -268,20 +269,18 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(patients: Path, tm
 @pytest.mark.parametrize("bound", ["liver", "liver=all", "liver=1.5", "=0.1"])
 def test_a_bound_that_cannot_be_read_is_refused(patients: Path, tmp_path: Path, bound: str) -> None:
     study = toml_of(patients, tmp_path / "out", tmp_path / "tiny.toml")
-    said = steelyard("calibrate", study, "--max-miss", bound)
-    assert said.returncode == 2
-    assert "as liver=0.10; came" in said.stderr
+    with pytest.raises(BadSpec, match=r"as liver=0\.10; came"):
+        calibrate(study, max_miss=bound)
 
 
 def test_a_study_without_the_table_is_refused(patients: Path, tmp_path: Path) -> None:
-    study = tiny_study(patients, tmp_path / "out")
-    said = steelyard("calibrate", write_toml(tmp_path / "tiny.toml", study), "--max-miss", "liver=0.1")
-    assert said.returncode == 2
-    assert "has no [calibrate] table" in said.stderr
+    study = write_toml(tmp_path / "tiny.toml", tiny_study(patients, tmp_path / "out"))
+    with pytest.raises(BadSpec, match=r"has no \[calibrate\] table"):
+        calibrate(study, max_miss="liver=0.1")
 
 
 @pytest.mark.parametrize(
-    ("calibrate", "said"),
+    ("options", "said"),
     [
         ({"max_miss": {"liver": 0.1}}, r"would set 9 of 6 patients aside|needs 9 patients"),
         ({"max_miss": {"lung": 0.4}}, r"no organ is named 'lung'"),
@@ -294,8 +293,8 @@ def test_a_study_without_the_table_is_refused(patients: Path, tmp_path: Path) ->
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_trained(
-    patients: Path, tmp_path: Path, calibrate: dict[str, Any], said: str
+    patients: Path, tmp_path: Path, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(BadSpec, match=said):
-        calibrated(patients, tmp_path, **calibrate)
+        calibrated(patients, tmp_path, **options)
     assert not (tmp_path / "tiny").exists()
