@@ -68,6 +68,22 @@ def test_the_studies_to_run_have_plans(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_the_calibration_has_a_plan_and_a_price(tmp_path: Path) -> None:
+    root = write_patients(tmp_path)
+    write_chaos_patient(root / "Train_Sets" / "MR", 5)  # three outer folds, and two inner ones of three patients
+    (told,) = [command for command in commands() if command[0] == "calibrate" and command[1].startswith("studies/")]
+    done = steelyard("calibrate", ROOT / told[1], "--dry-run", STEELYARD_DATA=str(root))
+    assert done.returncode == 0, done.stderr
+    assert "epochs, as many as" in done.stdout
+
+
+def test_the_audit_answers() -> None:
+    (told,) = [command for command in commands() if command[0] == "audit" and ":" in command[1]]
+    done = steelyard(*told, "--no-processes")
+    assert done.returncode in (0, 1), done.stderr  # 1: it found something, which docs/audit.md tells
+    assert "FP weight" in done.stdout
+
+
 def test_every_command_and_option_of_the_table_exists() -> None:
     firsts = {command[0] for command in commands()}
     verbs = {"demo", "data", "ls", "check", "run", "status", "report", "paper", "metric-audit", "evaluate"}
