@@ -17,7 +17,8 @@ from steelyard.report.card_content import AgainstSweep, Card, FrontWeight, Organ
 from steelyard.report.card_forest import card_forest, method_title
 from steelyard.report.card_page import card_page, write_card_page
 from steelyard.report.card_words import gain_sentence, headline, moved_details, moved_headline, python_of, toml_of
-from steelyard.report.front_chart import front_chart, near_view, spread
+from steelyard.report.front_axes import along, decades, linear_view, log_view, spread
+from steelyard.report.front_chart import NEAR, front_chart
 from steelyard.report.front_words import front_headline, front_sentences, missing_weights, place, shorter_than_full
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -360,7 +361,7 @@ def test_a_mark_lies_where_its_volumes_are():
     """
     assert spread([12, 18, 20, 18]) == pytest.approx((10.56, 21.44))
     assert spread([23, 19, 16, 19]) == pytest.approx((14.74, 24.26))
-    assert near_view((10.56, 21.44), (14.74, 24.26))(12, 23) == pytest.approx((125.53, 77.68), abs=0.01)
+    assert linear_view((10.56, 21.44), (14.74, 24.26), NEAR)(12, 23) == pytest.approx((125.53, 77.68), abs=0.01)
     chart = front_chart(OrganFront.model_validate(front("liver", 0.75, 1.0)))
     assert chart is not None
     mark = re.search(
@@ -386,6 +387,26 @@ def test_weights_that_fail_leave_the_near_view_as_it_is_and_are_named():
     assert "translate(125.5,77.7)" in found.svg
     whole["weights"][-1] = lost | {"spilled_ml": 114.0}
     assert "beyond" not in front_chart(OrganFront.model_validate(whole)).svg  # type: ignore[union-attr]
+
+
+def test_the_whole_sweep_is_drawn_in_powers_of_ten_with_nothing_on_the_edge():
+    """3 ml is the first decade's; 100 ml, a third of the way from 10 to 10 000; 0 ml lies on the edge."""
+    assert decades([3.0, 5000.0, 0.0]) == (1, 10_000)
+    assert decades([10.0, 100.0]) == (10, 100)
+    assert decades([10.0, 10.0]) == (10, 100)
+    assert decades([1e-3, 5000.0]) == (1000, 10_000)
+    at = log_view((10, 10_000), (1, 100), (600, 20, 900, 220))
+    assert at(100, 10) == pytest.approx((700, 120))
+    assert at(0, 0) == (600, 220)
+    chart = front_chart(OrganFront.model_validate(front("liver", 0.75, 1.0)))
+    assert chart is not None
+    assert "the whole sweep, offsets −2 to +2" in chart.svg
+
+
+def test_a_line_is_covered_without_gaps():
+    boxes = along([(0, 0), (10, 0), (10, 5)], 3)
+    assert boxes[:2] == [(-3, -3, 3, 3), (2, -3, 8, 3)]
+    assert boxes[2][:2] == (7, -3)
 
 
 def test_marks_in_one_place_and_marks_at_zero_still_have_an_axis():

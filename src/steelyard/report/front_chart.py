@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from math import hypot
@@ -13,32 +13,37 @@ from steelyard.report.drawing import (
     BLUE,
     GREY,
     INK,
-    RULE,
     SOFT,
     VERMILION,
     drawing,
     mark,
-    scale,
     shortened,
     stroke,
-    ticks,
     words,
+)
+from steelyard.report.front_axes import (
+    Point,
+    Range,
+    View,
+    along,
+    decades,
+    linear_axes,
+    linear_view,
+    log_axes,
+    log_view,
+    spread,
 )
 from steelyard.report.front_words import has_organ
 from steelyard.report.label_places import Box, around, free_place
 
 LEFT, TOP, WIDE, HIGH = 62.0, 34.0, 480.0, 330.0  # of the near view, in pixels
-FAR_LEFT, FAR_WIDE, FAR_HIGH = 640.0, 230.0, 230.0  # of the view of the whole sweep
+NEAR: Box = (LEFT, TOP, LEFT + WIDE, TOP + HIGH)
+FAR: Box = (640.0, TOP, 880.0, TOP + 240.0)  # the view of the whole sweep
 WIDTH, HEIGHT = 900.0, TOP + HIGH + 50.0
-MARGIN = 0.18  # of the marks' spread, around them
-LEAST_SPREAD = 0.1  # of the largest value: marks closer than that are not torn apart
 SWEEP_STYLES = (("", BLUE), ("7 3", SOFT), ("2 2", GREY))  # dash and colour, in the order of the card's sweeps
 FAR_OFF = 5.0  # times the largest volume of the default, the chosen and the unmoved networks: beyond the near view
 MOST_LABELS = 12  # beyond, the chosen and the default alone are named; all are on hovering and in the table
 LONGEST = 20  # letters of a network's name
-
-View = Callable[[float, float], tuple[float, float]]  # (missed ml, spilled ml) → pixels
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def front_chart(front: OrganFront) -> FrontChart | None:
     parts = [*_near(front, near, xs, ys), *_far(front, weights, xs, ys)]
     beyond = ", ".join(f"r = {ratio(weight.r)}" for weight in weights if weight not in near)
     if beyond:
-        parts.append(words(FAR_LEFT - 40, TOP + HIGH, f"beyond the view at the left: {beyond}", size=11.5))
+        parts.append(words(FAR[0] - 40, NEAR[3], f"beyond the view at the left: {beyond}", size=11.5))
     return FrontChart(organ_title(front.organ), drawing(WIDTH, HEIGHT, parts, alt=_said(front)))
 
 
@@ -72,29 +77,16 @@ def _not_far_off(front: OrganFront, weights: Sequence[FrontWeight]) -> list[Fron
     return [w for w in weights if w in kept or all(v <= m for v, m in zip(_volumes(w), most, strict=True))]
 
 
-def _unmoved(front: OrganFront) -> list[tuple[float, float]]:
+def _unmoved(front: OrganFront) -> list[Point]:
     """The networks that are swept, as trained."""
     points = [p for curve in front.sweeps.values() for p in curve if p.offset == 0]
     return [(p.missed_ml, p.spilled_ml) for p in points if p.missed_ml is not None and p.spilled_ml is not None]
 
 
-def spread(values: Sequence[float]) -> Range:
-    """The axis that holds these volumes with a margin; never below 0 ml."""
-    low, high = min(values), max(values)
-    span = max(high - low, LEAST_SPREAD * high, 1e-3)
-    middle = (low + high) / 2
-    half = span / 2 + MARGIN * span
-    return max(middle - half, 0.0), middle + half
-
-
-def near_view(xs: Range, ys: Range) -> View:
-    """Pixels of the near view."""
-    return lambda x, y: (scale(x, *xs, LEFT, LEFT + WIDE), scale(y, *ys, TOP + HIGH, TOP))
-
-
 def _near(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range) -> list[str]:
-    at, frame = near_view(xs, ys), (LEFT, TOP, LEFT + WIDE, TOP + HIGH)
-    parts = [words(LEFT, TOP - 14, "where the trained weights lie", bold=True), *_axes(at, xs, ys, frame)]
+    frame = NEAR
+    at = linear_view(xs, ys, frame)
+    parts = [words(LEFT, TOP - 14, "where the trained weights lie", bold=True), *linear_axes(xs, ys, frame)]
     parts.append(words(LEFT + 8, TOP + HIGH - 10, "↙ better", size=12, colour=SOFT, bold=True))
     taken: list[Box] = [(LEFT, TOP + HIGH - 24, LEFT + 70, TOP + HIGH)]
     inside: list[str] = []
@@ -102,7 +94,7 @@ def _near(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Rang
         line = _line(curve, at)
         inside.append(stroke(line, colour=colour, width=2, dash=dash))
         inside += [_tick(p, at, colour) for p in curve if p.offset == round(p.offset)]
-        taken += [around(*point, 3) for point in line]
+        taken += along([p for p in line if _inside(p, frame)], 3)
     inside.append(stroke([_at(at, weight) for weight in weights], colour=VERMILION, width=0.9, opacity=0.6))
     parts.append(_clipped(inside, frame))
     marked = [around(*_at(at, weight), 8) for weight in weights]
@@ -112,7 +104,7 @@ def _near(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Rang
             continue
         parts += _label(_at(at, weight), *_called(front, weight), taken, frame)
     for (title, curve), (_, colour) in zip(front.sweeps.items(), cycle(SWEEP_STYLES), strict=False):
-        seen = [p for p in _line(curve, at) if frame[0] <= p[0] <= frame[2] and frame[1] <= p[1] <= frame[3]]
+        seen = [p for p in _line(curve, at) if _inside(p, frame)]
         if seen:
             emptiest = max(seen, key=lambda p: min(_apart(p, box) for box in marked))
             parts += _label(emptiest, f"{shortened(title, LONGEST)}, moved", colour, False, taken, frame)
@@ -120,7 +112,7 @@ def _near(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Rang
     return parts + [_weight(front, weight, at) for weight in weights]  # over the lines to their labels
 
 
-def _label(point: tuple[float, float], label: str, colour: str, bold: bool, taken: list[Box], frame: Box) -> list[str]:
+def _label(point: Point, label: str, colour: str, bold: bool, taken: list[Box], frame: Box) -> list[str]:
     """The label in free room near its point, with a line to it; the room is taken from now on."""
     box = free_place(*point, label, taken, frame)
     taken.append(box)
@@ -138,11 +130,15 @@ def _called(front: OrganFront, weight: FrontWeight) -> tuple[str, str, bool]:
     return f"r = {ratio(weight.r)}{remark}", VERMILION if chosen else INK, chosen or default
 
 
-def _line(curve: Sequence[SweepPoint], at: View) -> list[tuple[float, float]]:
+def _line(curve: Sequence[SweepPoint], at: View) -> list[Point]:
     return [at(p.missed_ml, p.spilled_ml) for p in curve if p.missed_ml is not None and p.spilled_ml is not None]
 
 
-def _apart(point: tuple[float, float], box: Box) -> float:
+def _inside(point: Point, frame: Box) -> bool:
+    return frame[0] <= point[0] <= frame[2] and frame[1] <= point[1] <= frame[3]
+
+
+def _apart(point: Point, box: Box) -> float:
     """Pixels from the middle of the box."""
     return hypot(point[0] - (box[0] + box[2]) / 2, point[1] - (box[1] + box[3]) / 2)
 
@@ -154,16 +150,12 @@ def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range
     if not known:
         return []
     known += map(_volumes, weights)
-    far_x, far_y = ((0.0, max(*(p[axis] for p in known), own[1])) for axis, own in ((0, xs), (1, ys)))
-    right, bottom = FAR_LEFT + FAR_WIDE, TOP + FAR_HIGH
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return scale(x, *far_x, FAR_LEFT, right), scale(y, *far_y, bottom, TOP)
-
+    far_x, far_y = (decades([point[axis] for point in known]) for axis in (0, 1))
+    at = log_view(far_x, far_y, FAR)
     low, high = min(p.offset for p in points), max(p.offset for p in points)
     title = f"the whole sweep, offsets {low:+g} to {high:+g}".replace("-", "−")
-    parts = [words(FAR_LEFT - 40, TOP - 14, title, bold=True)]
-    parts += _axes(at, far_x, far_y, (FAR_LEFT, TOP, right, bottom), about=3)
+    left, _, right, bottom = FAR
+    parts = [words(left - 40, TOP - 14, title, bold=True), *log_axes(far_x, far_y, FAR)]
     for curve, (dash, colour) in zip(front.sweeps.values(), cycle(SWEEP_STYLES), strict=False):
         parts.append(stroke(_line(curve, at), colour=colour, width=1.6, dash=dash))
     for weight in weights:
@@ -171,26 +163,8 @@ def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range
         parts.append(mark("circle", *_at(at, weight), size=2.4, colour=colour, title=weight.label))
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))
-    parts.append(words(FAR_LEFT - 40, bottom + 58, "framed: the view at the left", size=11.5, colour=VERMILION))
-    return parts
-
-
-def _axes(at: View, xs: Range, ys: Range, frame: Box, *, about: int = 5) -> list[str]:
-    left, top, right, bottom = frame
-    parts = []
-    for value in [tick for tick in ticks(*xs, about=about) if xs[0] <= tick <= xs[1]]:
-        x = at(value, ys[0])[0]
-        parts.append(stroke([(x, top), (x, bottom)], colour=RULE, width=1))
-        parts.append(words(x, bottom + 16, f"{value:g}", anchor="middle", size=11, colour=SOFT))
-    for value in [tick for tick in ticks(*ys, about=about) if ys[0] <= tick <= ys[1]]:
-        y = at(xs[0], value)[1]
-        parts.append(stroke([(left, y), (right, y)], colour=RULE, width=1))
-        parts.append(words(left - 6, y + 4, f"{value:g}", anchor="end", size=11, colour=SOFT))
-    parts.append(stroke([(left, top), (left, bottom), (right, bottom)], colour=SOFT, width=1))
-    middle = (left + right) / 2
-    parts.append(words(middle, bottom + 36, "missed (ml), ← less is better", anchor="middle", size=11.5))
-    turned = words(0, 0, "spilled (ml), ← less is better", anchor="middle", size=11.5)
-    parts.append(f'<g transform="translate({left - 46:.1f},{(top + bottom) / 2:.1f}) rotate(-90)">{turned}</g>')
+    parts.append(words(left - 40, bottom + 58, "framed: the view at the left", size=11.5, colour=VERMILION))
+    parts.append(words(right, bottom + 58, "axes in powers of ten", anchor="end", size=11.5, colour=SOFT))
     return parts
 
 
@@ -226,11 +200,11 @@ def _known(weights: Sequence[FrontWeight]) -> list[FrontWeight]:
     return [weight for weight in weights if weight.missed_ml is not None and weight.spilled_ml is not None]
 
 
-def _volumes(weight: FrontWeight) -> tuple[float, float]:
+def _volumes(weight: FrontWeight) -> Point:
     return weight.missed_ml or 0.0, weight.spilled_ml or 0.0
 
 
-def _at(at: View, weight: FrontWeight) -> tuple[float, float]:
+def _at(at: View, weight: FrontWeight) -> Point:
     return at(*_volumes(weight))
 
 
