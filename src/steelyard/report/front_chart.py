@@ -154,7 +154,7 @@ def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range
     at = log_view(far_x, far_y, FAR)
     low, high = min(p.offset for p in points), max(p.offset for p in points)
     title = f"the whole sweep, offsets {low:+g} to {high:+g}".replace("-", "−")
-    left, _, right, bottom = FAR
+    left, _, _, bottom = FAR
     parts = [words(left - 40, TOP - 14, title, bold=True), *log_axes(far_x, far_y, FAR)]
     for curve, (dash, colour) in zip(front.sweeps.values(), cycle(SWEEP_STYLES), strict=False):
         parts.append(stroke(_line(curve, at), colour=colour, width=1.6, dash=dash))
@@ -164,7 +164,7 @@ def _far(front: OrganFront, weights: Sequence[FrontWeight], xs: Range, ys: Range
     corners = [(xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]), (xs[0], ys[0])]
     parts.append(stroke([at(*corner) for corner in corners], colour=VERMILION, width=1.3, title="the view at the left"))
     parts.append(words(left - 40, bottom + 58, "framed: the view at the left", size=11.5, colour=VERMILION))
-    parts.append(words(right, bottom + 58, "axes in powers of ten", anchor="end", size=11.5, colour=SOFT))
+    parts.append(words(left - 40, bottom + 74, "axes in powers of ten", size=11.5, colour=SOFT))
     return parts
 
 
