@@ -36,6 +36,7 @@ def card_content(bench: Bench, outcome: Outcome, bound: dict[str, Any] | None) -
     judgement = outcome.judgement
     organs = [organ.name for organ in label_set.organs]
     keys = bench.nested.others
+    judged = _judged_json(outcome.judged_by, objective)
     return {
         "schema": SCHEMA,
         "kind": KIND,
@@ -56,10 +57,10 @@ def card_content(bench: Bench, outcome: Outcome, bound: dict[str, Any] | None) -
             "higher_is_better": objective.higher_is_better,
         },
         "judged_by": outcome.judged_by,
-        "judged": _judged_json(outcome.judged_by, objective),
+        "judged": judged,
         "gain": asdict(judgement.against_default),
         "rivals": [asdict(comparison) for comparison in judgement.against_rivals],
-        "later": _later_sentence(outcome),
+        "later": _later_sentence(outcome, higher_is_better=judged["higher_is_better"]),
         "methods": [_method_json(title, tally, objective, organs) for title, tally in outcome.methods.items()],
         "patients": list(outcome.methods[CHOSEN].patients),
         "folds": [
@@ -171,18 +172,25 @@ def _prices_json(prices: Prices, organs: list[str]) -> dict[str, Any]:
     return {"label": prices.label, "per_organ": prices.per_organ, "r": ratios, "weights": pairs}
 
 
-def _later_sentence(outcome: Outcome) -> str:
-    """Whether a moved decision does as well as training anew."""
+def _later_sentence(outcome: Outcome, *, higher_is_better: bool) -> str:
+    """Which decisions moved afterwards the calibrated weights do not lead, by the interval of each alone."""
     titles = {decided.title for of_fold in outcome.later.values() for decided in of_fold}
     found = [comparison for comparison in outcome.judgement.against_rivals if comparison.against in titles]
-    equals = [comparison for comparison in found if comparison.verdict != "better"]
-    if not equals:
-        return "No decision moved afterwards does as well as the calibrated weights."
-    names = "; ".join(f"{comparison.against} ({_difference(comparison)})" for comparison in equals)
+    level = [comparison for comparison in found if not _leads(comparison, higher_is_better=higher_is_better)]
+    if not level:
+        return "The calibrated weights lead every decision moved afterwards, by the 95 % interval of each."
+    names = "; ".join(f"{comparison.against} ({_difference(comparison)})" for comparison in level)
     return (
-        "A decision moved afterwards, without training anew, does as well as the calibrated weights or cannot be told "
-        f"from them: calibrated minus {names}."
+        "Training anew is not seen to do better than moving the decision afterwards: calibrated minus moved, where the "
+        f"95 % interval leaves that open, {names}."
     )
+
+
+def _leads(found: Comparison, *, higher_is_better: bool) -> bool:
+    """Whether the whole interval is on the calibrated weights' side of 0."""
+    if found.low is None or found.high is None:
+        return False
+    return found.low > 0 if higher_is_better else found.high < 0
 
 
 def _difference(found: Comparison) -> str:
