@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 
 from steelyard.calibrate.bench import Bench, make_bench
 from steelyard.calibrate.named_objective import objective_of
-from steelyard.errors import Interrupted
+from steelyard.errors import BadData, Interrupted, RunsFailed
 from steelyard.runstore import write_parquet
 from steelyard.study.plan import Plan, Run
 from steelyard.study.spec import Part
@@ -64,6 +65,22 @@ def pretending(best: float) -> Callable[[Plan], None]:
             folder.mark_done()
 
     return carry_out
+
+
+def failing(carry_out: Callable[[Plan], None], *, loses: Callable[[Run, int], bool]) -> Callable[[Plan], None]:
+    """The same, but runs that `loses` names, by themselves and the epochs of their end, fail with a reason."""
+
+    def carry_others_out(plan: Plan) -> None:
+        lost = [run for run in plan.runs if loses(run, plan.epochs_of(run)) and not plan.run_folder(run).is_done]
+        for run in lost:
+            if run.start is not None and not (plan.folder / run.start / "state.pt").exists():
+                raise BadData(f"{run.name} starts from a state that is not there")
+            plan.run_folder(run).mark_failed("ArithmeticError: the loss became nan in epoch 2")
+        carry_out(replace(plan, runs=tuple(run for run in plan.runs if run not in lost)))
+        if lost:
+            raise RunsFailed("some failed")
+
+    return carry_others_out
 
 
 def stopping(carry_out: Callable[[Plan], None], *, at: tuple[int, ...]) -> Callable[[Plan], None]:

@@ -266,6 +266,21 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(patients: Path, tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ({"name": "tversky", "fp_weight": 1.0}, "must leave fp_weight to the calibration"),
+        ({"name": "per_organ", "organs": ["dice"]}, "must leave organs to the calibration"),
+        ({"name": "dice"}, "loss must be"),
+    ],
+)
+def test_weights_in_the_calibrated_loss_are_refused(
+    patients: Path, tmp_path: Path, loss: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadSpec, match=said):
+        spec_of(patients, tmp_path, loss=loss)
+
+
 @pytest.mark.parametrize("bound", ["liver", "liver=all", "liver=1.5", "=0.1"])
 def test_a_bound_that_cannot_be_read_is_refused(patients: Path, tmp_path: Path, bound: str) -> None:
     study = toml_of(patients, tmp_path / "out", tmp_path / "tiny.toml")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from phantoms import write_chaos_patient
-from pretended_trainings import EPOCHS, bench_of, pretending, stopping
+from pretended_trainings import EPOCHS, bench_of, failing, pretending, ratio, stopping
 from steelyard.calibrate import grid, search, warm
 from steelyard.calibrate.budget import Budget
 from steelyard.calibrate.prices import Prices
+from steelyard.calibrate.run import final_choice
 from steelyard.calibrate.select import select
-from steelyard.errors import Interrupted, RunsFailed
-from steelyard.study.plan import Plan
+from steelyard.errors import BadData, Interrupted, RunsFailed
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +102,71 @@ def test_a_warm_start_branches_once_per_candidate_and_checks_its_ranks(patients:
 
 
 def test_a_failed_candidate_is_left_out_and_named(patients: Path, tmp_path: Path) -> None:
-    def failing(plan: Plan) -> None:
-        for run in plan.runs:
-            if run.loss.name == "iou0515" and not plan.run_folder(run).is_done:
-                plan.run_folder(run).mark_failed("ArithmeticError: the loss became nan in epoch 2")
-        pretending(0.75)(replace(plan, runs=tuple(run for run in plan.runs if run.loss.name != "iou0515")))
-        raise RunsFailed("some failed")
-
-    bench = bench_of(patients, tmp_path, failing, values=[0.25, 0.5, 0.75])
-    found = grid.try_all(bench)[0]
+    carry_out = failing(pretending(0.75), loses=lambda run, epochs: run.loss.name == "iou0515")
+    found = grid.try_all(bench_of(patients, tmp_path, carry_out, values=[0.25, 0.5, 0.75]))[0]
     assert set(found.tallies) == {Prices((0.25,)), Prices((0.5,))}
     lost = next(trial for trial in found.trials if trial.prices == Prices((0.75,)))
     assert lost.merit is None
     assert "the loss became nan" in lost.given_up
+
+
+def test_a_search_goes_on_without_a_candidate_that_fails_on_its_way(patients: Path, tmp_path: Path) -> None:
+    carry_out = failing(pretending(0.8), loses=lambda run, epochs: ratio(run.loss) == 0.8 and epochs == 18)
+    for _ in range(2):  # the same command again finds the states gone, and comes to the same end
+        found = search.search(bench_of(patients, tmp_path, carry_out, strategy="search"), Budget(None))[0]
+        by_ratio = {trial.prices.ratios[0]: trial for trial in found.trials}
+        assert "the loss became nan" in by_ratio[0.8].given_up
+        assert [trial.prices.ratios[0] for trial in found.trials if trial.epochs == EPOCHS] in ([0.9], [0.7])
+
+
+def test_a_search_without_any_candidate_left_says_why(patients: Path, tmp_path: Path) -> None:
+    carry_out = failing(pretending(0.8), loses=lambda run, epochs: epochs == EPOCHS)
+    with pytest.raises(RunsFailed, match="no candidate is left to choose from"):
+        search.search(bench_of(patients, tmp_path, carry_out, strategy="search"), Budget(None))
+
+
+def test_proposals_that_fail_leave_the_earlier_finds(patients: Path, tmp_path: Path) -> None:
+    carry_out = failing(pretending(0.5), loses=lambda run, epochs: ratio(run.loss) not in (0.25, 0.5))
+    bench = bench_of(patients, tmp_path, carry_out, strategy="search", values=[0.25, 0.5], proposals=1)
+    found = search.search(bench, Budget(None))[0]
+    assert set(found.tallies) == {Prices((0.5,))}
+    assert found.trials[-1].merit is None
+
+
+def test_a_warm_start_goes_on_without_a_branch_that_fails(patients: Path, tmp_path: Path) -> None:
+    carry_out = failing(pretending(0.8), loses=lambda run, epochs: ratio(run.loss) == 0.9 and epochs == 24)
+    found = warm.branch_off(bench_of(patients, tmp_path, carry_out, strategy="warm"))[0]
+    assert Prices((0.9,)) not in found.tallies
+    assert len(found.tallies) == 8
+
+
+def test_values_added_later_find_the_start_that_was_cleared_away(patients: Path, tmp_path: Path) -> None:
+    for values in ([0.3, 0.5], [0.3, 0.5, 0.7]):
+        found = warm.branch_off(bench_of(patients, tmp_path, pretending(0.8), strategy="warm", values=values))[0]
+        assert len(found.tallies) == len(values)
+
+
+def test_fewer_values_keep_a_candidate_that_was_given_up_before(patients: Path, tmp_path: Path) -> None:
+    for values in ([0.1, 0.2, 0.3, 0.6, 0.7, 0.8], [0.1, 0.2, 0.3]):
+        bench = bench_of(patients, tmp_path, pretending(0.8), strategy="search", values=values)
+        found = search.search(bench, Budget(None))[0]
+        assert select(found.tallies, bench.objective).ratios[0] == max(values)
+
+
+def test_a_search_goes_on_from_a_torn_journal_and_names_a_broken_one(patients: Path, tmp_path: Path) -> None:
+    options = {"strategy": "search", "values": [0.3, 0.5]}
+    whole = search.search(bench_of(patients, tmp_path, pretending(0.8), **options), Budget(None))[0]
+    bench = bench_of(patients, tmp_path, pretending(0.8), **options)
+    journal = bench.folder / "search.journal"
+    for torn in (15, 400):
+        journal.write_bytes(journal.read_bytes()[:-torn])
+        assert search.search(bench, Budget(None))[0].trials == whole.trials
+    journal.write_bytes(b"{broken\n" + journal.read_bytes())
+    with pytest.raises(BadData, match=r"search.journal cannot be read as a journal.*Delete it"):
+        search.search(bench, Budget(None))
+
+
+def test_the_cards_weights_after_a_search_are_the_middle_of_the_folds_choices(patients: Path, tmp_path: Path) -> None:
+    bench = bench_of(patients, tmp_path, pretending(0.8), strategy="search", per_organ=True)
+    chosen = {0: Prices((0.2, 0.9), True), 1: Prices((0.6, 0.1), True), 2: Prices((0.3, 0.4), True)}
+    assert final_choice(bench, search.search(bench, Budget(None)), chosen) == Prices((0.3, 0.4), True)

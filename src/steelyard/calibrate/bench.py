@@ -102,10 +102,42 @@ class Bench:
         Raises:
             Interrupted, BadData: as the study's own runner; the same command goes on.
         """
+        runs = list(runs)
         asked = self._asked.setdefault(part, {})
         asked |= {run.name: run for run in runs}
-        with contextlib.suppress(RunsFailed):
+        for start in self._starts_to_do_again(part, runs):
+            (self.run_folder(part, start).path / "DONE").unlink(missing_ok=True)
+            with contextlib.suppress(RunsFailed):
+                self.carry_out(self._plan(part, (start,)))
+        try:
             self.carry_out(self._plan(part, tuple(asked.values())))
+        except RunsFailed:  # they were tried once; a later stretch of trainings does not wait for them
+            for name in [run.name for run in asked.values() if not self.run_folder(part, run).is_done]:
+                del asked[name]
+
+    def asked(self, part: str) -> list[Run]:
+        """The runs of that study that were asked for and did not fail."""
+        return list(self._asked.get(part, {}).values())
+
+    def _starts_to_do_again(self, part: str, runs: Iterable[Run]) -> list[Run]:
+        """Runs, each after the one that it starts from, whose state is wanted and was deleted when it was used up.
+
+        That happens where a training that started from it failed, or where the study's values were changed since.
+        """
+        asked = self._asked[part]
+        again: dict[str, Run] = {}
+        for run in runs:
+            chain: list[Run] = []
+            wanted = None if self.run_folder(part, run).is_done else run.start
+            while wanted is not None and wanted in asked and not self._has_state(part, asked[wanted]):
+                chain.append(asked[wanted])
+                wanted = asked[wanted].start
+            again |= {start.name: start for start in reversed(chain)}
+        return list(again.values())
+
+    def _has_state(self, part: str, run: Run) -> bool:
+        folder = self.run_folder(part, run)
+        return folder.state.exists() or folder.checkpoint.exists()
 
     def looked_at(self, part: str, runs: Mapping[K, Sequence[Run]]) -> tuple[dict[K, Tally], dict[K, str]]:
         """What trainings gave, by whatever they are told apart: counts where all are done, else why one failed."""
@@ -182,7 +214,7 @@ def _with_every_loss(spec: StudySpec, table: CalibrateTable) -> StudySpec:
 def _bound_patients(table: CalibrateTable, patients: int, label_set: LabelSet) -> int:
     """How many patients to set aside: none without a bound, else those named, or the fewest that can certify it.
 
-    A fifth of all patients more than that, where there are so many, since the fewest allow no miss at all.
+    A tenth of all patients more than that, where there are so many, since the fewest allow no miss at all.
     """
     if table.max_miss is None:
         if table.bound_patients is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from steelyard.calibrate import warm
 from steelyard.calibrate.bench import Bench
 from steelyard.calibrate.judge import Comparison
 from steelyard.calibrate.objective import Objective
@@ -119,6 +120,13 @@ def limits(bench: Bench, outcome: Outcome) -> list[str]:
             "Weights per organ were put together from trainings with one r for all organs, as if organs did not affect "
             "one another; the outer folds trained what was put together."
         )
+    if bench.table.strategy == "warm":
+        found.append(
+            f"On the front weights are branches of {warm.stretches(bench.epochs)[1]} of {bench.epochs} epochs, and "
+            "sweeps full trainings: a weight may lie above a sweep only for having been trained less."
+        )
+    if bench.table.strategy == "search":
+        found.append("The weights on this card are the middle of the folds' choices.")
     if bench.table.strategy != "grid":
         how = {"search": "part of their epochs", "warm": "short branches from one start"}[bench.table.strategy]
         found.append(f"Most candidates were judged by {how}, not by full trainings.")
@@ -176,6 +184,8 @@ def _later_sentence(outcome: Outcome, *, higher_is_better: bool) -> str:
     """Which decisions moved afterwards the calibrated weights do not lead, by the interval of each alone."""
     titles = {decided.title for of_fold in outcome.later.values() for decided in of_fold}
     found = [comparison for comparison in outcome.judgement.against_rivals if comparison.against in titles]
+    if not found:
+        return "No decision moved afterwards could be compared."
     level = [comparison for comparison in found if not _leads(comparison, higher_is_better=higher_is_better)]
     if not level:
         return "The calibrated weights lead every decision moved afterwards, by the 95 % interval of each."

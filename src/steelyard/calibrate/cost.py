@@ -11,7 +11,7 @@ from steelyard.calibrate.bench import Bench
 from steelyard.calibrate.budget import Budget
 from steelyard.calibrate.trials import Trials
 from steelyard.errors import BadSpec
-from steelyard.runstore import RunFolder, read_json
+from steelyard.runstore import read_json
 from steelyard.study.estimate import estimate
 from steelyard.study.progress import duration
 
@@ -104,7 +104,7 @@ def spent(bench: Bench, trials: Mapping[int, Trials]) -> dict[str, Any]:
         "full_grid_epochs": whole,
         "share_of_full_grid": own / whole,
         "decided_later_epochs": _later_epochs(bench),
-        "outer_epochs": _outer_epochs(bench),
+        "outer_epochs": len(bench.asked("outer")) * bench.epochs,
         "hours": _hours(bench),
     }
 
@@ -136,8 +136,7 @@ def _outer_epochs(bench: Bench) -> int:
 
 
 def _hours(bench: Bench) -> float:
-    """Of one worker, as the manifests of all finished runs say."""
-    manifests = (
-        read_json(RunFolder(done.parent).manifest).get("manifest", {}) for done in bench.folder.glob("*/*/DONE")
-    )
+    """Of one worker, as the manifests of all runs of this calibration say."""
+    folders = (bench.run_folder(part, run) for part in ("inner", "outer", "final") for run in bench.asked(part))
+    manifests = (read_json(folder.manifest).get("manifest", {}) for folder in folders if folder.is_done)
     return round(sum(about.get("seconds", 0.0) for about in manifests) / 3600, 2)

@@ -13,9 +13,10 @@ from steelyard.calibrate.conformal import fit_bound, organ_changes
 from steelyard.calibrate.named_objective import objective_of
 from steelyard.calibrate.read_card import read_card
 from steelyard.calibrate.results import voxels_of
-from steelyard.errors import BadData, RunsFailed
+from steelyard.errors import BadData, BadSpec, RunsFailed
 from steelyard.postprocess.offsets import Offsets
 from steelyard.study.folds import Fold
+from steelyard.study.objects import part_errors
 from steelyard.study.plan import Run
 from steelyard.study.run import run_study
 from steelyard.study.spec import Part, parse_spec
@@ -44,7 +45,12 @@ def train_final(path: Path, *, seed: int | None, console: Console) -> Path:
             f"{path} was made from other data than {spec.root} holds now ({card['data']['cases']} cases then, "
             f"{len(bench.nested.others)} now). Point the study's root to the same data, or calibrate again."
         )
-    run = _final_run(bench, Part.model_validate(card["loss"]), bench.seeds[0] if seed is None else seed)
+    if seed not in (None, bench.seeds[0]) and bench.nested.bound:
+        raise BadSpec(f"{path} bounds the network of seed {bench.seeds[0]} alone; came --seed {seed}. Leave it out.")
+    loss = Part.model_validate(card["loss"])
+    if errors := part_errors([], [loss], classes=bench.label_set.class_count):
+        raise BadData(f"{path}: its loss cannot be built: {errors[0]}")
+    run = _final_run(bench, loss, bench.seeds[0] if seed is None else seed)
     _train(bench, run)
     return bench.run_folder("final", run).path
 

@@ -25,12 +25,15 @@ OFFSETS = np.round(np.arange(-40, 41) * 0.1, 1)  # odds from 1/55 to 55
 class Sweeps:
     """Sweeps of every organ and network, added up over outer folds, so that no two folds' voxels are in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, folds: int) -> None:
+        self._folds = folds
+        self._added: dict[str, int] = {}
         self._tallies: dict[tuple[str, int], list[Tally]] = {}
 
     def add(self, cases: Mapping[str, Sequence[CaseVoxels]]) -> None:
         """The inner cases of one outer fold, per network."""
         for title, own in cases.items():
+            self._added[title] = self._added.get(title, 0) + 1
             for organ in range(1, own[0].class_count):
                 found = list(sweep(own, organ, OFFSETS))
                 known = self._tallies.get((title, organ))
@@ -39,13 +42,13 @@ class Sweeps:
                 )
 
     def of_organ(self, organ: int) -> dict[str, list[dict[str, float]]]:
-        """Per network, a point for each offset, in their order."""
+        """Per network with cases in every fold, a point for each offset, in their order."""
         return {
             title: [
                 {"offset": float(offset)} | point(tally, organ) for offset, tally in zip(OFFSETS, tallies, strict=True)
             ]
             for (title, index), tallies in self._tallies.items()
-            if index == organ
+            if index == organ and self._added[title] == self._folds
         }
 
 

@@ -31,7 +31,7 @@ class Outcome:
     chosen: Mapping[int, Prices]
     final: Prices
     methods: Mapping[str, Tally]
-    lost: Mapping[str, str]
+    lost: dict[str, str]
     later: Mapping[int, list[DecidedLater]]
     front: list[dict[str, Any]]
     judged_by: str

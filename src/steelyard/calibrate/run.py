@@ -26,7 +26,7 @@ from steelyard.calibrate.prices import Prices
 from steelyard.calibrate.select import select
 from steelyard.calibrate.tally import Tally
 from steelyard.calibrate.trials import Trials
-from steelyard.errors import RunsFailed
+from steelyard.errors import BadSpec, RunsFailed
 from steelyard.runstore import write_json
 from steelyard.study.plan import Run
 from steelyard.study.spec import StudySpec
@@ -54,9 +54,15 @@ def calibrate_study(spec: StudySpec, *, carry_out: CarryOut, console: Console, d
     if dry_run:
         return None
     outcome = _carry_out(bench, budget)
-    bound = final_bound(bench, recommended(bench, outcome)) if bench.nested.bound else None
     path = bench.folder / CARD
-    write_json(path, card_content(bench, outcome, bound))
+    write_json(path, card_content(bench, outcome, None))
+    if bench.nested.bound:
+        try:
+            write_json(path, card_content(bench, outcome, final_bound(bench, recommended(bench, outcome))))
+        except (BadSpec, RunsFailed) as error:
+            outcome.lost["the bound"] = str(error).rstrip(".")
+            write_json(path, card_content(bench, outcome, None))
+            console.print(f"no bound: {error}", highlight=False, soft_wrap=True)
     console.print(f"{outcome.judgement.decision}: {outcome.judgement.reason}", highlight=False, soft_wrap=True)
     return path
 
@@ -76,7 +82,7 @@ def _carry_out(bench: Bench, budget: Budget) -> Outcome:
     methods, lost = bench.looked_at("outer", every)
     if missing := [lost[title] for title in (CHOSEN, default) if title in lost]:
         raise RunsFailed(f"there is nothing to judge: {missing[0]}.")
-    sweeps, later = Sweeps(), {}
+    sweeps, later = Sweeps(len(folds)), {}
     for fold in folds:
         own = runs[fold.outer.index]
         later[fold.outer.index], cases = decide_later(
@@ -85,11 +91,15 @@ def _carry_out(bench: Bench, budget: Budget) -> Outcome:
             lambda loss, seed, own=own: own[loss.title][bench.seeds.index(seed)],  # type: ignore[misc]
         )
         sweeps.add(cases)
-    for title in (decided.title for decided in next(iter(later.values()))):
-        found = [decided.tally for of_fold in later.values() for decided in of_fold if decided.title == title]
-        if len(found) == len(folds):
-            methods[title] = reduce(add, found)
-    final = select(_pooled(trials), bench.objective)
+    for loss in bench.decided_later:
+        moved = [decided for of_fold in later.values() for decided in of_fold if decided.loss == loss]
+        for title in dict.fromkeys(decided.title for decided in moved):
+            found = [decided.tally for decided in moved if decided.title == title]
+            if len(found) == len(folds):
+                methods[title] = reduce(add, found)
+        if not any(decided.title in methods for decided in moved):
+            lost[f"{loss.title} with its decision moved"] = "a training that it needs failed in some fold"
+    final = final_choice(bench, trials, chosen)
     judged_by, higher_is_better, values = _judged(bench, methods, default)
     shortfall = {title: -bench.objective.merit(methods[title])[0] for title in (CHOSEN, default)}
     judgement = judge(
@@ -136,14 +146,18 @@ def _judged(bench: Bench, methods: Mapping[str, Tally], default: str) -> tuple[s
     return objective.title, objective.higher_is_better, values
 
 
-def _pooled(trials: Mapping[int, Trials]) -> dict[Prices, Tally]:
-    """Inner predictions of all outer folds, of the candidates that were trained in full in most of them.
+def final_choice(bench: Bench, trials: Mapping[int, Trials], chosen: Mapping[int, Prices]) -> Prices:
+    """The weights of the card: the rule's choice from the inner predictions of all outer folds together.
 
-    With `grid` and `warm` these are all candidates; with `search` folds may have kept different ones.
+    With `search` folds may have kept different candidates to the end, and predictions of different patients do not
+    compare: there it is the middle one of the folds' choices, organ by organ (of two middle ones the first).
     """
-    found: dict[Prices, list[Tally]] = {}
-    for of_fold in trials.values():
-        for prices, tally in of_fold.tallies.items():
-            found.setdefault(prices, []).append(tally)
-    most = max(map(len, found.values()))
-    return {prices: reduce(add, tallies) for prices, tallies in found.items() if len(tallies) == most}
+    first, *others = trials.values()
+    common = [prices for prices in first.tallies if all(prices in other.tallies for other in others)]
+    if bench.table.strategy != "search":
+        return select(
+            {prices: reduce(add, (found.tallies[prices] for found in trials.values())) for prices in common},
+            bench.objective,
+        )
+    ratios = (sorted(own) for own in zip(*(prices.ratios for prices in chosen.values()), strict=True))
+    return Prices(tuple(own[(len(own) - 1) // 2] for own in ratios), bench.table.per_organ)

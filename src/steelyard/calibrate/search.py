@@ -10,8 +10,10 @@ Source: Jamieson and Talwalkar, "Non-stochastic best arm identification and hype
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from steelyard.calibrate.prices import EQUAL, Prices
 from steelyard.calibrate.select import select
 from steelyard.calibrate.tally import Tally
 from steelyard.calibrate.trials import Trial, Trials, trials_of
+from steelyard.errors import BadData
+from steelyard.runstore import write_bytes
 from steelyard.study.plan import Run
 
 if TYPE_CHECKING:
@@ -80,18 +84,20 @@ def _search_fold(bench: Bench, fold: OuterFold, budget: Budget) -> Trials:
             if first == len(given) and bench.table.per_organ:
                 wanted[0] = select(tallies, bench.objective)  # the mixture of the best, never trained so far
         asked = [_ask(study, first + index, prices, bench) for index, prices in enumerate(wanted)]
-        found = _halve(bench, fold, [prices for _, prices in asked], budget)
-        for (trial, _), seen in zip(asked, found.trials, strict=True):
-            _tell(study, trial, seen)
-        trials += found.trials
-        tallies |= found.tallies
-        spent += found.epochs_spent
+        full, seen, cost = _halve(bench, fold, [prices for _, prices in asked], budget)
+        for (trial, _), own in zip(asked, seen, strict=True):
+            _tell(study, trial, own)
+        trials += seen
+        tallies |= full
+        spent += cost
         first += len(asked)
     return Trials(tallies, tuple(trials), spent, tuple(notes))
 
 
-def _halve(bench: Bench, fold: OuterFold, candidates: Sequence[Prices], budget: Budget) -> Trials:
-    """One round of successive halving among the candidates."""
+def _halve(
+    bench: Bench, fold: OuterFold, candidates: Sequence[Prices], budget: Budget
+) -> tuple[dict[Prices, Tally], list[Trial], int]:
+    """One round of successive halving: what was trained to the end, every candidate's trial, and the epochs spent."""
     left = list(dict.fromkeys(candidates))
     runs: dict[Prices, list[Run]] = {}
     seen: dict[Prices, Trial] = {}
@@ -110,15 +116,16 @@ def _halve(bench: Bench, fold: OuterFold, candidates: Sequence[Prices], budget: 
         before = now
         tallies, failed = bench.looked_at("inner", {prices: runs[prices] for prices in left})
         judged = trials_of(tallies, failed, bench.objective, epochs=now)
-        reasons = {} if last else given_up(tallies, bench.objective, per_organ=bench.table.per_organ)
+        reasons = {} if last or not tallies else given_up(tallies, bench.objective, per_organ=bench.table.per_organ)
         reasons |= failed
         seen |= {trial.prices: replace(trial, given_up=reasons.get(trial.prices)) for trial in judged}
         for prices in reasons:
             for run in runs[prices]:
                 bench.run_folder("inner", run).state.unlink(missing_ok=True)
         left = [prices for prices in left if prices not in reasons]
-    full = {prices: tallies[prices] for prices in left}
-    return Trials(full, tuple(seen[prices] for prices in candidates), spent)
+        if not left:
+            break
+    return {prices: tallies[prices] for prices in left}, [seen[prices] for prices in candidates], spent
 
 
 def given_up(tallies: Mapping[Prices, Tally], objective: Objective, *, per_organ: bool) -> dict[Prices, str]:
@@ -175,17 +182,38 @@ def _go_on(
 def _open(bench: Bench, fold: OuterFold) -> optuna.Study:
     """The fold's optuna study, from its journal where there is one. Its name holds all that its trials depend on."""
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bench.folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(bench.folder / "search.journal")))
+    journal = bench.folder / "search.journal"
     some_run = bench.run("inner", bench.default, fold.inner[0], bench.seeds[0])
+    try:
+        _mend(journal)
+        return _study(optuna, journal, fold, some_run, bench)
+    except (ValueError, KeyError) as error:
+        raise BadData(
+            f"{journal} cannot be read as a journal: {str(error).splitlines()[0]}. Delete it: trainings are kept."
+        ) from error
+
+
+def _mend(journal: Path) -> None:
+    """Take off a line that a kill or a full disk has torn; what it told is told again."""
+    content = journal.read_bytes() if journal.exists() else b""
+    if content and not content.endswith(b"\n"):
+        write_bytes(journal, content[: content.rfind(b"\n") + 1])
+
+
+def _study(optuna: Any, journal: Path, fold: OuterFold, some_run: Run, bench: Bench) -> Any:
+    from optuna.storages.journal import JournalFileBackend
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `multivariate`, since 2020
+        sampler = optuna.samplers.TPESampler(seed=fold.outer.index, multivariate=True)
     return optuna.create_study(
-        storage=storage,
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
         study_name=f"outer fold {fold.outer.index}, {some_run.name}, {bench.table.model_dump_json()}",
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=fold.outer.index, multivariate=True),
+        sampler=sampler,
         load_if_exists=True,
     )
 
@@ -222,7 +250,8 @@ def _tell(study: optuna.Study, trial: Any, seen: Trial) -> None:
     merit = -math.inf if seen.merit is None else seen.merit[1] + SHORTFALL * seen.merit[0]
     value = merit if math.isfinite(merit) else -SHORTFALL
     still = optuna.trial.Trial(study, found._trial_id)
-    still.report(value, seen.epochs)
+    if seen.epochs not in found.intermediate_values:
+        still.report(value, seen.epochs)
     if seen.given_up is None:
         study.tell(trial.number, value)
     else:

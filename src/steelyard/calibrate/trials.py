@@ -30,20 +30,14 @@ class Trial:
 def trials_of(
     tallies: Mapping[Prices, Tally], failed: Mapping[Prices, str], objective: Objective, *, epochs: int
 ) -> tuple[Trial, ...]:
-    """All candidates at so many epochs: those that were judged, then those of which a training failed.
-
-    Raises:
-        RunsFailed: none was judged.
-    """
-    if not tallies:
-        raise RunsFailed(f"no candidate is left to choose from: {next(iter(failed.values()))}.")
+    """All candidates at so many epochs: those that were judged, then those of which a training failed."""
     judged = (Trial(prices, epochs, objective.merit(tally)) for prices, tally in tallies.items())
     return (*judged, *(Trial(prices, epochs, None, reason) for prices, reason in failed.items()))
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """All candidates of one outer fold.
+    """All candidates of one outer fold. `RunsFailed` where none is left to choose from.
 
     Attributes:
         tallies: inner predictions of the candidates that may be chosen, all after equally many epochs.
@@ -56,3 +50,7 @@ class Trials:
     trials: tuple[Trial, ...]
     epochs_spent: int
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.tallies:
+            raise RunsFailed(f"no candidate is left to choose from: {self.trials[0].given_up}.")

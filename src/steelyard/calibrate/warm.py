@@ -39,7 +39,7 @@ def planned_epochs(candidates: int, epochs: int) -> int:
 class RankCheck:
     """How far branches rank candidates as full trainings do, on one inner fold with one seed."""
 
-    correlation: float
+    correlation: float  # NaN where one side ranks all alike
     branch_best: Prices
     full_best: Prices
 
@@ -47,19 +47,20 @@ class RankCheck:
     def sentence(self) -> str:
         """For the page."""
         same = "the same one" if self.branch_best == self.full_best else f"{self.full_best.label}"
+        correlation = "undefined" if math.isnan(self.correlation) else f"{self.correlation:.2f}"
         return (
-            f"Branches against full trainings of every candidate, on one inner fold with one seed: Spearman's rank "
-            f"correlation {self.correlation:.2f}; branches put {self.branch_best.label} first, full training {same}."
+            "Branches against full trainings of every candidate, on one inner fold with one seed: Spearman's rank "
+            f"correlation {correlation}; branches put {self.branch_best.label} first, full training {same}."
         )
 
 
 def branch_off(bench: Bench) -> dict[int, Trials]:
     """Trials per outer fold."""
     found = {fold.outer.index: _fold(bench, fold) for fold in bench.nested.folds}
-    check, spent = _check_ranks(bench, bench.nested.folds[0])
+    sentence, spent = _check_ranks(bench, bench.nested.folds[0])
     first = bench.nested.folds[0].outer.index
     known = found[first]
-    found[first] = Trials(known.tallies, known.trials, known.epochs_spent + spent, (check.sentence,))
+    found[first] = Trials(known.tallies, known.trials, known.epochs_spent + spent, (sentence,))
     return found
 
 
@@ -94,7 +95,8 @@ def _fold(bench: Bench, fold: OuterFold) -> Trials:
     )
 
 
-def _check_ranks(bench: Bench, fold: OuterFold) -> tuple[RankCheck, int]:
+def _check_ranks(bench: Bench, fold: OuterFold) -> tuple[str, int]:
+    """What comes out, in a sentence, and the epochs that it took."""
     start, end = stretches(bench.epochs)
     inner, seed = fold.inner[0], bench.seeds[0]
     shared = bench.run("inner", bench.default, inner, seed, epochs=start, keeps_state=True, keeps_probabilities=False)
@@ -110,9 +112,12 @@ def _check_ranks(bench: Bench, fold: OuterFold) -> tuple[RankCheck, int]:
     found = [bench.looked_at("inner", {prices: [run] for prices, run in runs.items()})[0] for runs in (branches, full)]
     merits = [{prices: bench.objective.merit(tally) for prices, tally in own.items()} for own in found]
     both = [prices for prices in candidates if all(prices in own for own in merits)]
+    spent = bench.epochs * len(candidates)
+    if len(both) < 2:
+        return "Whether branches rank candidates as full trainings do could not be checked: too many failed.", spent
     ranks = [[sorted(of.values()).index(of[prices]) for prices in both] for of in merits]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all equal: the correlation is undefined, which the sentence says
         correlation = float(spearmanr(ranks[0], ranks[1]).statistic)
-    best = [max(of, key=lambda prices: of[prices]) for of in merits]
-    return RankCheck(correlation, *best), bench.epochs * len(candidates)
+    best = [max(both, key=lambda prices, of=of: of[prices]) for of in merits]  # type: ignore[misc]
+    return RankCheck(correlation, *best).sentence, spent

@@ -195,6 +195,9 @@ class CalibrateTable(_Table):
             raise ValueError(f'proposals are for strategy = "search"; came "{self.strategy}"')
         if self.loss.name not in ("tversky", "per_organ"):
             raise ValueError(f'loss must be "tversky" or "per_organ"; came "{self.loss.name}"')
+        set_here = {"tversky": ("fp_weight", "fn_weight"), "per_organ": ("organs",)}[self.loss.name]
+        if given := [option for option in set_here if option in self.loss.options]:
+            raise ValueError(f"loss must leave {', '.join(given)} to the calibration; came {self.loss.title}")
         return self
 
 

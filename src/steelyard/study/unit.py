@@ -6,6 +6,7 @@ import time
 import warnings
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from rich.console import Console
@@ -119,7 +120,8 @@ def _carry_out(
     write_parquet(folder.history, frame)
     started = time.monotonic()
     score_run(plan, run, folder, network, cases, device=device, stop=stop)
-    training_seconds = sum(row["value"] for row in history if row["quantity"] == "seconds")
+    before = 0 if run.start is None else _epochs_of_start(plan.folder / run.start)
+    training_seconds = sum(row["value"] for row in history if row["quantity"] == "seconds" and row["epoch"] > before)
     about |= {
         "training_seconds": round(training_seconds, 1),
         "seconds": round(training_seconds + time.monotonic() - started, 1),
@@ -147,6 +149,11 @@ def _state_to_go_on_from(plan: Plan, run: Run, folder: RunFolder) -> TrainingSta
     if state is None:
         raise BadData(f"{run.name} starts from {before}, which is not there. Delete that run's folder and try again.")
     return state
+
+
+def _epochs_of_start(start: Path) -> int:
+    """How many epochs of a run's history are those of the run that it started from."""
+    return int(pl.read_parquet(RunFolder(start).history)["epoch"].max())  # type: ignore[arg-type]
 
 
 def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:
