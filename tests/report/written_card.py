@@ -172,7 +172,7 @@ CARD: dict[str, Any] = {
         "bound_patients": ["mr-15", "mr-19"],
     },
     "limits": ["Judged on 7 patients of chaos.", "7 patients are few."],
-    "precision": "float32",
+    "precision": "fp32",
     "spec": {"train": {"epochs": 12}},
 }
 
