@@ -231,8 +231,10 @@ def _bound_patients(table: CalibrateTable, patients: int, label_set: LabelSet) -
             f"1 / (n + 1); bound_patients is {wanted}. Raise one of the two."
         )
     if wanted > patients // 2:
+        most = patients // 2 - (0 if table.bound_patients is not None else patients // 10)
+        least = math.ceil(100 / (most + 1)) / 100  # rounded up, so that asking for it is enough
         raise BadSpec(
             f"max_miss {organ} = {max_miss:g} would set {wanted} of {patients} patients aside, which leaves too few to "
-            f"train on. Ask for {1 / (patients // 2 + 1):.2g} or more, or add patients."
+            f"train on. Ask for {least:g} or more, or add patients."
         )
     return wanted
