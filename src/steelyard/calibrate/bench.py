@@ -192,7 +192,7 @@ def make_bench(spec: StudySpec, *, objective_of: Callable[[Part, LabelSet], Obje
         errors.append('[calibrate] splits patients; came [folds] by = "sequence". Write by = "patient".')
     if errors:
         raise BadSpec(*errors)
-    base = make_plan(_with_every_loss(spec, table))
+    base = make_plan(_with_every_loss(spec))
     label_set = base.dataset.label_set
     nested = nest(
         sorted(base.data_hashes),
@@ -205,7 +205,7 @@ def make_bench(spec: StudySpec, *, objective_of: Callable[[Part, LabelSet], Obje
     return Bench(replace(base, spec=spec), table, nested, objective_of(table.objective, label_set), carry_out)
 
 
-def _with_every_loss(spec: StudySpec, table: CalibrateTable) -> StudySpec:
+def _with_every_loss(spec: StudySpec) -> StudySpec:
     """The study with the rivals in its grid, so that all of it is checked before anything is trained."""
     losses = {part.model_dump_json(): part for part in [*(Part(name=name) for name in RIVALS), *spec.grid.loss]}
     return spec.model_copy(update={"grid": spec.grid.model_copy(update={"loss": list(losses.values())})})

@@ -155,6 +155,8 @@ def final_choice(bench: Bench, trials: Mapping[int, Trials], chosen: Mapping[int
     first, *others = trials.values()
     common = [prices for prices in first.tallies if all(prices in other.tallies for other in others)]
     if bench.table.strategy != "search":
+        if not common:
+            raise RunsFailed("no candidate was trained in every outer fold, so none goes on a card. Run it again.")
         return select(
             {prices: reduce(add, (found.tallies[prices] for found in trials.values())) for prices in common},
             bench.objective,
