@@ -49,11 +49,12 @@ def steelyard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def test_help_answers_before_a_third_of_a_second() -> None:
-    quickest = 9.0
-    for _ in range(5):
+    """The quickest of many calls, for a busy machine slows any of them; a slow command is slow every time."""
+    quickest, tries = 9.0, 0
+    while quickest >= 0.3 and tries < 30:
         started = time.perf_counter()
         subprocess.run([Path(sys.executable).with_name("steelyard"), "--help"], check=True, capture_output=True)
-        quickest = min(quickest, time.perf_counter() - started)
+        quickest, tries = min(quickest, time.perf_counter() - started), tries + 1
     assert quickest < 0.3
 
 
