@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +80,11 @@ def _carry_out(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         slices=len(training),
     )
-    _write_manifest(plan, run, folder, about)
+    sees = {
+        "phases": training.images.shape[1] // (2 * context + 1),
+        "label_set": {"organs": [asdict(organ) for organ in label_set.organs]},
+    }
+    _write_manifest(plan, run, folder, sees, about)
 
     resume = _state_to_go_on_from(plan, run, folder)
     first_epoch = 0 if resume is None else resume.epoch
@@ -127,7 +131,7 @@ def _carry_out(
         "seconds": round(training_seconds + time.monotonic() - started, 1),
         "warnings": sorted({str(warning.message) for warning in warned}),
     }
-    _write_manifest(plan, run, folder, about)
+    _write_manifest(plan, run, folder, sees, about)
     if run.keeps_state and folder.checkpoint.exists():
         folder.checkpoint.replace(folder.state)
     folder.mark_done()
@@ -156,13 +160,15 @@ def _epochs_of_start(start: Path) -> int:
     return int(pl.read_parquet(RunFolder(start).history)["epoch"].max())  # type: ignore[arg-type]
 
 
-def _write_manifest(plan: Plan, run: Run, folder: RunFolder, about: dict[str, object]) -> None:
+def _write_manifest(plan: Plan, run: Run, folder: RunFolder, sees: dict[str, object], about: dict[str, object]) -> None:
+    """`run.json`. With what the network takes and finds (`sees`) the folder can be used without its study."""
     write_json(
         folder.manifest,
         {
             "schema": SCHEMA_VERSION,
             "study": plan.spec.study.name,
             **describe(run),
+            **sees,
             "spec": public_spec(plan.spec),
             "manifest": about,
         },
