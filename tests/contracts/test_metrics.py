@@ -52,9 +52,9 @@ def test_the_registered_name_is_the_name_in_tables_or_says_what_sets_it_apart(na
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_name_that_ends_in_a_unit_has_that_unit(name):
-    unit = METRICS[name].unit
-    assert unit in {"1", "%", "mm", "ml", "points"}
-    assert (unit in {"mm", "ml"}) == (name.endswith((f"_{unit}",)) and unit != "1")
+    metric = METRICS[name]
+    assert metric.unit in {"1", "%", "mm", "ml", "points"}
+    assert (metric.unit in {"mm", "ml"}) == metric.name.endswith(f"_{metric.unit}")
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,6 +6,7 @@ import pytest
 from masks import TWO_ORGANS, grid, label_map
 from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate import evaluate_case, pool
+from steelyard.evaluate.case import ALL_CONVENTIONS, OF_STUDIES
 from steelyard.labels import LabelSet, Organ
 from steelyard.metrics import METRICS
 from steelyard.metrics.score_histogram import histogram_scores
@@ -97,23 +98,31 @@ def test_a_missed_organ_is_marked_and_its_rows_stay():
 
 
 @pytest.mark.parametrize(
-    ("convention", "wanted"),
+    ("conventions", "wanted"),
     [
-        ("chaos", {"counts", "chaos"}),
-        ("matlab", {"counts", "matlab", "missing_as_zero"}),
-        ("all", {"counts", "chaos", "matlab", "missing_as_zero"}),
+        (["chaos"], {"chaos"}),
+        (["matlab"], {"matlab", "missing_as_zero"}),
+        (["monai", "deepmind"], {"monai", "deepmind"}),
+        (OF_STUDIES, {"chaos", "matlab", "missing_as_zero"}),
     ],
 )
-def test_a_convention_brings_its_own_metrics_and_those_from_counts(convention, wanted):
-    case = evaluated(convention=convention)
-    assert {score.convention for score in case.scores} == wanted
-    assert {score.convention for score in pool([case])} == wanted - {"chaos"}
+def test_a_convention_brings_its_own_metrics_and_those_from_counts(conventions, wanted):
+    case = evaluated(conventions=conventions)
+    assert {score.convention for score in case.scores} == wanted | {"counts"}
+    assert {score.convention for score in pool([case])} == {"counts"} | wanted & {"matlab", "missing_as_zero"}
+
+
+def test_what_studies_score_holds_no_other_tools_conventions():
+    """A study's table of scores must not change, nor its runs take longer, because another tool is known, too."""
+    assert evaluated().conventions == OF_STUDIES == ("chaos", "matlab")
+    assert {score.convention for score in evaluated().scores} == {"counts", "chaos", "matlab", "missing_as_zero"}
 
 
 def test_all_registered_metrics_come_out_for_every_organ():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet([1, 1, 1], SHAPE).transpose(3, 0, 1, 2)
-    case = evaluated(histograms=histogram_scores(probabilities, label_map(REFERENCE)))
+    histograms = histogram_scores(probabilities, label_map(REFERENCE))
+    case = evaluated(histograms=histograms, conventions=ALL_CONVENTIONS)
     for organ in ("heart", "lung", None):
         rows = {(score.metric, score.convention) for score in case.scores if score.organ == organ}
         level = [m for m in (METRICS[name] for name in METRICS) if (m.reads == "classes") == (organ is None)]
@@ -180,7 +189,7 @@ def test_maps_of_different_organs_are_refused():
     with pytest.raises(BadData, match="spleen"):
         evaluate_case(label_map(REFERENCE), label_map(PREDICTION, other), case_id="a", patient_id="p")
     with pytest.raises(BadData, match="a and b"):
-        pool([evaluated(), evaluated(convention="chaos", case_id="b")])
+        pool([evaluated(), evaluated(conventions=["chaos"], case_id="b")])
 
 
 def test_nothing_to_pool_is_said():
@@ -190,4 +199,4 @@ def test_nothing_to_pool_is_said():
 
 def test_an_unknown_convention_is_answered_with_the_known_ones():
     with pytest.raises(BadSpec, match="Did you mean 'chaos'"):
-        evaluated(convention="caos")
+        evaluated(conventions=["caos"])

@@ -82,7 +82,7 @@ def evaluate(
     if out is not None:
         check_ending(out)
     label_set = None if labels is None else parse_labels(labels)
-    evaluations = evaluate_paths(reference, prediction, dicom=dicom, convention=convention, labels=label_set)
+    evaluations = evaluate_paths(reference, prediction, dicom=dicom, conventions=[convention] if convention != 'all' else ['chaos', 'matlab'], labels=label_set)
     console().print(score_table(evaluations))
     if out is not None:
         write_scores(out, scores_frame(evaluations))

@@ -15,21 +15,24 @@ from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
 from steelyard.metrics.boundary_match import SliceScores
-from steelyard.metrics.metric import Metric
+from steelyard.metrics.metric import Convention, Metric
 from steelyard.metrics.organ_pair import OrganPair, OrganTotals, PooledOrgan
 from steelyard.metrics.overall import ClassTotals
 from steelyard.metrics.score_histogram import ScoreHistogram
 from steelyard.scores import Score
 from steelyard.volume import LabelMap
 
-ConventionChoice = Literal["all", "chaos", "matlab"]
+ConventionName = Literal["chaos", "matlab", "monai", "deepmind"]
+ALL_CONVENTIONS: tuple[ConventionName, ...] = get_args(ConventionName)
+OF_STUDIES: tuple[ConventionName, ...] = ("chaos", "matlab")  # what a study's runs are scored in, and the default
 COUNTS = ("tp", "fp", "fn", "tn")
 
-# What each choice adds to the metrics from voxel counts and from score sweeps, which have one definition everywhere.
-_OF_CHOICE = {
-    "all": {"chaos", "matlab", "missing_as_zero"},
+# What each adds to the metrics from voxel counts and from score sweeps, which have one definition everywhere.
+_ADDS: dict[ConventionName, set[Convention]] = {
     "chaos": {"chaos"},
     "matlab": {"matlab", "missing_as_zero"},
+    "monai": {"monai"},
+    "deepmind": {"deepmind"},
 }
 
 
@@ -48,7 +51,7 @@ class CaseEvaluation:
     patient_id: str
     sequence: str | None
     label_set: LabelSet
-    convention: ConventionChoice
+    conventions: tuple[ConventionName, ...]
     counts: Confusion
     slices: SliceScores
     histograms: ScoreHistogram | None
@@ -62,14 +65,15 @@ def evaluate_case(
     case_id: str,
     patient_id: str,
     sequence: str | None = None,
-    convention: ConventionChoice = "all",
+    conventions: Sequence[ConventionName] = OF_STUDIES,
     histograms: ScoreHistogram | None = None,
 ) -> CaseEvaluation:
-    """Every registered metric of the chosen convention, for every organ of the label set and over all classes.
+    """Every registered metric of the chosen conventions, for every organ of the label set and over all classes.
 
     Args:
-        convention: `chaos` (borders, distances, volumes and points of the challenge), `matlab` (BF score and global
-            metrics of its toolbox), `all`. Metrics from voxel counts belong to each.
+        conventions: `chaos` (borders, distances, volumes and points of the challenge), `matlab` (BF score and global
+            metrics of its toolbox), `monai` and `deepmind` (surface distances as these measure them). Metrics from
+            voxel counts belong to each. Left out: those of every study's runs, chaos and matlab.
         histograms: of `histogram_scores`; without them there are no areas under curves.
 
     Organs in one mask only, or in neither, score what each metric declares; an undefined value is a row with None.
@@ -79,6 +83,7 @@ def evaluate_case(
         BadSpec: no such convention.
     """
     _check_pair(reference, prediction, case_id)
+    chosen = _chosen(conventions)
     pairs = [
         OrganPair(
             reference.labels == index,
@@ -96,15 +101,15 @@ def evaluate_case(
     scores = [
         metric.score(pair, organ=organ.name)
         for organ, pair in zip(reference.label_set.organs, pairs[1:], strict=True)
-        for metric in _organ_metrics(convention, pair)
+        for metric in _organ_metrics(chosen, pair)
     ]
-    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(convention)]
+    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(chosen)]
     return CaseEvaluation(
         case_id,
         patient_id,
         sequence,
         reference.label_set,
-        convention,
+        tuple(conventions),
         counts,
         slices,
         histograms,
@@ -127,7 +132,7 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
         raise BadData("pooled scores need at least one case; came none. Check that the folders hold cases.")
     first = evaluations[0]
     for other in evaluations[1:]:
-        if other.label_set != first.label_set or other.convention != first.convention:
+        if other.label_set != first.label_set or other.conventions != first.conventions:
             raise BadData(
                 f"cases {first.case_id} and {other.case_id} have different organs or conventions. Pool alike ones only."
             )
@@ -138,7 +143,7 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
     )
     known = [case.histograms for case in evaluations if case.histograms is not None]
     histograms = reduce(add, known) if len(known) == len(evaluations) else None
-    scores = []
+    scores, chosen = [], _chosen(first.conventions)
     for index, name in enumerate(first.label_set.class_names):
         totals = OrganTotals(
             Confusion(*(getattr(counts, count)[index] for count in COUNTS)),
@@ -147,10 +152,10 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
         )
         scores += [
             metric.score(totals, organ=name)
-            for metric in _organ_metrics(first.convention, totals)
+            for metric in _organ_metrics(chosen, totals)
             if metric.reads == "counts" or (metric.reads != "masks" and index > 0)
         ]
-    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(first.convention)]
+    scores += [metric.score(ClassTotals(counts, slices)) for metric in _global_metrics(chosen)]
     return tuple(scores)
 
 
@@ -173,17 +178,18 @@ def _grid(label_map: LabelMap) -> str:
     return f"({size} voxels of {spacing} mm)"
 
 
-def _organ_metrics(convention: ConventionChoice, organ: PooledOrgan) -> list[Metric]:
-    chosen = [metric for metric in _chosen(convention) if metric.reads != "classes"]
-    return [metric for metric in chosen if metric.reads != "histogram" or organ.histogram is not None]
+def _organ_metrics(chosen: Sequence[Metric], organ: PooledOrgan) -> list[Metric]:
+    of_organs = [metric for metric in chosen if metric.reads != "classes"]
+    return [metric for metric in of_organs if metric.reads != "histogram" or organ.histogram is not None]
 
 
-def _global_metrics(convention: ConventionChoice) -> list[Metric]:
-    return [metric for metric in _chosen(convention) if metric.reads == "classes"]
+def _global_metrics(chosen: Sequence[Metric]) -> list[Metric]:
+    return [metric for metric in chosen if metric.reads == "classes"]
 
 
-def _chosen(convention: ConventionChoice) -> list[Metric]:
-    if convention not in _OF_CHOICE:
-        raise BadSpec(unknown_name("convention", convention, get_args(ConventionChoice)))
-    wanted = _OF_CHOICE[convention] | {"counts", "score_sweep"}
+def _chosen(conventions: Sequence[ConventionName]) -> list[Metric]:
+    for name in conventions:
+        if name not in _ADDS:
+            raise BadSpec(unknown_name("convention", name, ALL_CONVENTIONS))
+    wanted = {"counts", "score_sweep"}.union(*(_ADDS[name] for name in conventions))
     return [METRICS[name] for name in METRICS if METRICS[name].convention in wanted]

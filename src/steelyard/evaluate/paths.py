@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import BadData, BadSpec
-from steelyard.evaluate.case import CaseEvaluation, ConventionChoice, evaluate_case
+from steelyard.evaluate.case import OF_STUDIES, CaseEvaluation, ConventionName, evaluate_case
 from steelyard.evaluate.label_sets import labels_of_values
 from steelyard.evaluate.mask_files import NiftiMask, PngMasks, nifti_files, png_files, without_suffix
 from steelyard.io.dicom_series import Series, read_headers
@@ -45,7 +46,7 @@ def evaluate_paths(
     prediction: Path,
     *,
     dicom: Path | None = None,
-    convention: ConventionChoice = "all",
+    conventions: Sequence[ConventionName] = OF_STUDIES,
     labels: LabelSet | None = None,
 ) -> list[CaseEvaluation]:
     """Every case of `prediction` scored against its counterpart of equal name in `reference`.
@@ -55,7 +56,9 @@ def evaluate_paths(
     evaluations = []
     for pair in find_pairs(reference, prediction, dicom=dicom, labels=labels):
         masks = pair.read()
-        evaluations.append(evaluate_case(*masks, case_id=pair.case_id, patient_id=pair.case_id, convention=convention))
+        evaluations.append(
+            evaluate_case(*masks, case_id=pair.case_id, patient_id=pair.case_id, conventions=conventions)
+        )
     return evaluations
 
 

@@ -12,9 +12,13 @@ from steelyard.confusion import Confusion
 from steelyard.scores import Score, Status
 
 Better = Literal["higher", "lower", "nearer_zero"]
-Convention = Literal["counts", "chaos", "matlab", "missing_as_zero", "score_sweep"]
+Convention = Literal["counts", "chaos", "matlab", "missing_as_zero", "score_sweep", "monai", "deepmind"]
 Reads = Literal["counts", "slices", "histogram", "masks", "classes"]
 Situation = Literal["both_present", "both_empty", "invented", "missed"]
+
+
+# What every run of a study is scored in. The others, of other tools, come on request: `steelyard evaluate`.
+STUDY_CONVENTIONS: tuple[Convention, ...] = ("counts", "score_sweep", "chaos", "matlab", "missing_as_zero")
 
 
 class Empty(Enum):
@@ -37,7 +41,8 @@ class Metric:
         convention: whose definition. `counts`: from the four voxel counts, the same in every tool; `chaos`: borders,
             distances and scores of the CHAOS challenge; `matlab`: BF score and global metrics of MATLAB's
             evaluateSemanticSegmentation; `missing_as_zero`: that BF score, where a slice with the organ in one mask
-            only counts 0 instead of being left out; `score_sweep`: areas under curves from probabilities.
+            only counts 0 instead of being left out; `score_sweep`: areas under curves from probabilities; `monai` and
+            `deepmind`: surface distances as those tools measure them, which studies leave out.
         unit: `1`, `%`, `mm`, `ml` or `points`.
         better: which way is good.
         reads: what it is computed from. `counts`, `slices` and `histogram` can be pooled over cases; `masks` needs

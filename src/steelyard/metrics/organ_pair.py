@@ -7,12 +7,15 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from steelyard.confusion import Confusion
+from steelyard.metrics.border_distances import SurfaceDistances, border, nearest
 from steelyard.metrics.boundary_match import SliceScores, match_slices
 from steelyard.metrics.score_histogram import ScoreHistogram
+from steelyard.metrics.surfels import SurfelDistances, surfel_distances
 from steelyard.volume import Geometry
+
+RIGHT_ANGLE_TOLERANCE = 1e-5  # of a cosine: direction cosines in files are rounded
 
 
 class PooledOrgan(Protocol):
@@ -41,19 +44,6 @@ class OrganTotals:
     counts: Confusion
     slices: SliceScores
     histogram: ScoreHistogram | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class SurfaceDistances:
-    """Distances in mm from each border voxel of one mask to the nearest of the other. Order has no meaning."""
-
-    from_reference: np.ndarray
-    from_prediction: np.ndarray
-
-    @property
-    def pooled(self) -> np.ndarray:
-        """Both directions in one array."""
-        return np.concatenate([self.from_reference, self.from_prediction])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +81,27 @@ class OrganPair:
         Border: voxels of a mask with an off 6-neighbour; the image edge is no border (CHAOS). So a mask that fills
         the whole volume has none.
         """
-        reference, prediction = (_border(mask) for mask in self._cropped)
-        if not (reference.any() and prediction.any()):
-            return None
-        return SurfaceDistances(self._distances_mm(reference, prediction), self._distances_mm(prediction, reference))
+        return self._between_borders(self.geometry.affine[:3, :3].T, image_edge=False)
+
+    @cached_property
+    def edge_distances(self) -> SurfaceDistances | None:
+        """As `distances`, with the image edge as border and millimetres along the grid's own axes (MONAI).
+
+        The same numbers as `distances` where no mask touches the image edge, on a grid of right angles.
+        """
+        if not self._touches_edge and self._right_angled:
+            return self.distances
+        return self._between_borders(np.diag(self.geometry.spacing_mm), image_edge=True)
+
+    @cached_property
+    def edge_distances_in_voxels(self) -> SurfaceDistances | None:
+        """As `edge_distances`, every voxel counted as 1: what MONAI measures when it is given no spacing."""
+        return self._between_borders(np.eye(3), image_edge=True)
+
+    @cached_property
+    def surfels(self) -> SurfelDistances | None:
+        """Distances between the surface elements of both masks, in mm along the grid's own axes, with their areas."""
+        return surfel_distances(*self._cropped, self.geometry.spacing_mm)
 
     @cached_property
     def slices(self) -> SliceScores:
@@ -120,21 +127,18 @@ class OrganPair:
     def _cropped(self) -> tuple[np.ndarray, np.ndarray]:
         return np.ascontiguousarray(self.reference[self._box]), np.ascontiguousarray(self.prediction[self._box])
 
-    def _distances_mm(self, border: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Only voxels off the other border are searched: where borders coincide the distance is 0."""
-        to_mm = self.geometry.affine[:3, :3].T
-        away = np.argwhere(border & ~other) @ to_mm
-        distances = np.zeros(np.count_nonzero(border))
-        if len(away):
-            tree = cKDTree(np.argwhere(other) @ to_mm, balanced_tree=False, compact_nodes=False)
-            distances[: len(away)] = tree.query(away)[0]
-        return distances
+    @cached_property
+    def _touches_edge(self) -> bool:
+        faces = [(slice(None),) * axis + (end,) for axis in range(3) for end in (0, -1)]
+        return any(bool(mask[face].any()) for mask in (self.reference, self.prediction) for face in faces)
 
+    @cached_property
+    def _right_angled(self) -> bool:
+        axes = self.geometry.affine[:3, :3] / np.array(self.geometry.spacing_mm)
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() < RIGHT_ANGLE_TOLERANCE)
 
-def _border(mask: np.ndarray) -> np.ndarray:
-    interior = mask.copy()
-    for axis in range(mask.ndim):
-        inner, along = np.moveaxis(interior, axis, 0), np.moveaxis(mask, axis, 0)
-        inner[1:] &= along[:-1]
-        inner[:-1] &= along[1:]
-    return mask & ~interior
+    def _between_borders(self, to_mm: np.ndarray, *, image_edge: bool) -> SurfaceDistances | None:
+        reference, prediction = (border(mask, image_edge=image_edge) for mask in self._cropped)
+        if not (reference.any() and prediction.any()):
+            return None
+        return SurfaceDistances(nearest(reference, prediction, to_mm), nearest(prediction, reference, to_mm))

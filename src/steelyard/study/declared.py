@@ -8,7 +8,7 @@ from typing import Any
 
 from steelyard.errors import BadData, unknown_name
 from steelyard.metrics import METRICS
-from steelyard.metrics.metric import Metric
+from steelyard.metrics.metric import STUDY_CONVENTIONS, Metric
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
 from steelyard.study.declaration import declared_when
 from steelyard.study.spec import CompareTable, Part
@@ -132,9 +132,11 @@ def _gaps(study_folder: Path, runs: list[dict[str, Any]], baseline: str) -> tupl
 
 def _metric(name: str, path: Path) -> Metric:
     """The metric per organ of that name; of two conventions the one in which a missed organ counts."""
-    found = [METRICS[key] for key in METRICS if METRICS[key].name == name and METRICS[key].reads != "classes"]
+    of_organs = [METRICS[key] for key in METRICS if METRICS[key].reads != "classes"]
+    of_organs = [metric for metric in of_organs if metric.convention in STUDY_CONVENTIONS]
+    found = [metric for metric in of_organs if metric.name == name]
     if not found:
-        known = {METRICS[key].name for key in METRICS if METRICS[key].reads != "classes"}
+        known = {metric.name for metric in of_organs}
         raise BadData(f"{path}: {unknown_name('metric per organ', name, known)}")
     return next((metric for metric in found if metric.convention == "missing_as_zero"), found[0])
 

@@ -18,6 +18,7 @@ from steelyard.datasets.fingerprint import data_hash
 from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
+from steelyard.metrics.metric import STUDY_CONVENTIONS
 from steelyard.precision import Precision
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json, write_json
 from steelyard.study.declaration import declaration
@@ -224,7 +225,8 @@ def _compare_errors(spec: StudySpec, label_set: LabelSet) -> list[str]:
         for name in spec.compare.organs or []
         if name not in label_set.class_names[1:]
     ]
-    known = sorted({METRICS[name].name for name in METRICS if METRICS[name].reads != "classes"})
+    of_organs = [METRICS[name] for name in METRICS if METRICS[name].reads != "classes"]
+    known = sorted({metric.name for metric in of_organs if metric.convention in STUDY_CONVENTIONS})
     if spec.compare.metric not in known:
         errors.append(unknown_name("metric per organ", spec.compare.metric, known))
     return errors
