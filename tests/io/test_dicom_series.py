@@ -17,7 +17,6 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from phantoms import FIRST_POSITION, write_series
 from steelyard.errors import BadData
 from steelyard.io.dicom_series import image_files, read_headers, read_pixels, read_series
-from steelyard.io.nifti import read_volume
 
 # 4 slices of 3 rows × 5 columns: no two sizes alike; every pixel is unlike the others
 PIXELS = np.arange(4 * 3 * 5, dtype=np.uint16).reshape(4, 3, 5)
@@ -199,37 +198,3 @@ def test_litter_is_no_image(tmp_path: Path):
     for name in (".DS_Store", "Thumbs.db", "DICOMDIR", "._a.dcm"):
         (tmp_path / name).write_bytes(b"x")
     assert [file.name for file in image_files(tmp_path)] == list(NAMES)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("kind", ["compressed_rle", "compressed_j2k"])
-def test_a_sagittal_series_lies_where_an_independent_converter_put_it(kind: str, chaos_root: Path):
-    """The NIfTI beside these DICOMs was made by dicom2nifti; every voxel must have the same value at the same place."""
-    cases = chaos_root / "dicom-cases" / "generic"
-    if not cases.is_dir():
-        pytest.skip("STEELYARD_DATA holds no dicom-cases")
-    ours = read_series(cases / kind / "001")
-    theirs = read_volume(cases / kind / "001_ground_truth.nii.gz")
-    index = np.stack(np.meshgrid(*map(np.arange, ours.geometry.shape), indexing="ij"), -1).reshape(-1, 3)
-    to_theirs = np.linalg.inv(theirs.geometry.affine) @ ours.geometry.affine
-    there = index @ to_theirs[:3, :3].T + to_theirs[:3, 3]
-    assert_allclose(there, np.round(there), atol=1e-3)
-    assert_array_equal(theirs.intensities[tuple(np.round(there).astype(int).T)], ours.intensities.ravel())
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("folder", "told"),
-    [
-        ("failing/gantrytilting/001", "gantry tilt"),
-        ("failing/sliceincrement/002", "1 slice is missing"),
-        ("failing/notavolume/001", "same place"),
-        ("philips_enhanced/anatomical/001", "is multi-frame"),
-        ("generic/compressed_jpegls/001", "Install python-gdcm|decoded"),
-    ],
-)
-def test_published_broken_series_are_refused(folder: str, told: str, chaos_root: Path):
-    if not (chaos_root / "dicom-cases").is_dir():
-        pytest.skip("STEELYARD_DATA holds no dicom-cases")
-    with pytest.raises(BadData, match=told):
-        read_series(chaos_root / "dicom-cases" / folder)

@@ -1,0 +1,264 @@
+"""What the header of one slice says: where it lies, how large it is, what it was acquired with.
+
+A slice is a file, or a frame of a multi-frame file; then the frame's functional groups say what else the file says.
+
+Source: DICOM PS3.3, C.7.6.2 (Image Plane module) and C.7.6.16 (Multi-frame Functional Groups module).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from steelyard.errors import BadData
+
+ORIENTATION_TOLERANCE = 1e-3  # in direction cosines, 0.06°: writers round them to four or more decimals
+SAME_ECHO_MS = 0.1  # headers round echo times to 1 µs; in-phase and out-of-phase differ by more than 1 ms, also at 3 T
+MANY_CHARACTERS = 40  # of a broken header value are enough to recognise it
+NOT_SCANS = frozenset(
+    ["SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC"]
+)  # modalities
+GREY = ("", "MONOCHROME1", "MONOCHROME2")
+PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
+UNASSIGNED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+KINDS = (  # of frames that are no slices of one volume when they differ
+    ("stacks", "FrameContentSequence", "StackID"),
+    ("temporal positions", "FrameContentSequence", "TemporalPositionIndex"),
+    ("frame types", "MRImageFrameTypeSequence", "FrameType"),
+    ("frame types", "CTImageFrameTypeSequence", "FrameType"),
+    ("signal parts", "MRImageFrameTypeSequence", "ComplexImageComponent"),
+    ("b-values", "MRDiffusionSequence", "DiffusionBValue"),
+    ("inversion times", "MRModifierSequence", "InversionTimes"),
+)
+
+AGAIN = "Extract or copy the series again."
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A slice as messages name it: `a.dcm`, or `frame 3 of a.dcm`. Frames count from 1, as in DICOM."""
+
+    file: Path
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        return self.file.name if self.frame is None else f"frame {self.frame} of {self.file.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class SliceHeader:
+    """What one slice says of itself. `kinds` are the values by which frames of several volumes differ."""
+
+    name: ImageName
+    size: tuple[int, int]
+    orientation: np.ndarray
+    position: np.ndarray
+    pixel_spacing: np.ndarray
+    echo_time_ms: float | None
+    kinds: tuple[tuple[str, str], ...]
+    protocol: str
+    modality: str
+    series: tuple[str, ...]
+    patient: tuple[str, ...]
+
+
+def slice_headers(file: Path) -> list[SliceHeader]:
+    """The headers of all slices in a file: one, or one a frame. `BadData` names the field that is missing or wrong."""
+    data = dataset(file, stop_before_pixels=True)
+    whole = ImageName(file)
+    _check_scan(data, whole)
+    frames = frame_count(data, whole)
+    if PER_FRAME not in data:
+        if frames > 1:
+            raise BadData(
+                f"{file.name} is multi-frame ({frames} frames) and does not say where each frame lies. Export its "
+                "series as enhanced multi-frame DICOM, or as single slices.",
+                file=file,
+            )
+        return [_slice_header(data, whole, None)]
+    if len(data[PER_FRAME].value) != frames:
+        raise BadData(f"{file.name} has {frames} frames but describes {len(data[PER_FRAME].value)}. {AGAIN}", file=file)
+    names = [ImageName(file, k + 1) for k in range(frames)] if frames > 1 else [whole]
+    return [_slice_header(data, name, k) for k, name in enumerate(names)]
+
+
+def frame_count(data: pydicom.Dataset, name: ImageName) -> int:
+    """NumberOfFrames as a positive whole number; 1 where there is none."""
+    if text(data, "NumberOfFrames", name) == "":
+        return 1
+    count = float(numbers(data, "NumberOfFrames", name, 1)[0])
+    if count < 1 or count != int(count):
+        raise BadData(f"{name}: NumberOfFrames is {count:g} where a count is wanted. {AGAIN}", file=name.file)
+    return int(count)
+
+
+def described(data: pydicom.Dataset, frame: int | None, macro: str, keyword: str) -> pydicom.Dataset | None:
+    """The data set that holds a field for a frame (from 0): its own functional group, else the shared one, else none.
+
+    Without frames (`frame` is None) that is the file's own header.
+    """
+    if frame is None:
+        return data
+    groups = [data[PER_FRAME].value[frame]]
+    groups += list(data[SHARED].value)[:1] if SHARED in data else []
+    for group in groups:
+        if macro in group and group[macro].value:
+            item = group[macro].value[0]
+            if keyword in item:
+                return item
+    return None
+
+
+def dataset(file: Path, *, stop_before_pixels: bool, tags: list[str] | None = None) -> pydicom.Dataset:
+    """A DICOM file, parsed (`tags` alone when given), or one line that says why it cannot be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=tags)
+    except InvalidDicomError:
+        raise BadData(f"{file.name} is not a DICOM file. Remove it, or {AGAIN.lower()}", file=file) from None
+    except OSError as error:
+        raise BadData(f"{file.name} cannot be read ({error.strerror or 'input error'}). {AGAIN}", file=file) from None
+    except Exception:  # the parser raises whatever it meets in damaged bytes
+        raise BadData(f"{file.name} is truncated or damaged. {AGAIN}", file=file) from None
+
+
+def numbers(data: pydicom.Dataset | None, keyword: str, name: ImageName, count: int) -> np.ndarray:
+    """A header field as finite float64 numbers, or one line that says what stood there."""
+    found = "" if data is None else text(data, keyword, name)
+    if not found:
+        raise BadData(f"{name} has no {keyword}. {AGAIN}", file=name.file)
+    try:
+        values = np.array([float(part) for part in found.split("\\")])
+    except ValueError:
+        values = np.array([])
+    if len(values) != count or not np.isfinite(values).all():
+        raise BadData(
+            f"{name}: {keyword} is {found[:MANY_CHARACTERS]!r} where {count} numbers are wanted. {AGAIN}",
+            file=name.file,
+        )
+    return values
+
+
+def text(data: pydicom.Dataset | None, keyword: str, name: ImageName) -> str:
+    """A header field as DICOM writes it, values joined by a backslash; empty when absent."""
+    if data is None:
+        return ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = _value(data, keyword)
+            if value is None:
+                return ""
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                return str(value).strip()
+            return "\\".join(str(part) for part in value)
+    except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
+        raise BadData(f"{name}: {keyword} cannot be read. {AGAIN}", file=name.file) from None
+
+
+def directions(orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors along a row, along a column and along the normal of a slice."""
+    along = orientation.reshape(2, 3) / np.linalg.norm(orientation.reshape(2, 3), axis=1, keepdims=True)
+    return along[0], along[1], np.cross(along[0], along[1])
+
+
+def echo_groups(echo_times_ms: Sequence[float | None]) -> list[int]:
+    """Which echo each slice belongs to: neighbours within `SAME_ECHO_MS` are one; slices without echo time are one."""
+    known = sorted({echo for echo in echo_times_ms if echo is not None})
+    starts = [k for k, echo in enumerate(known) if k == 0 or echo - known[k - 1] > SAME_ECHO_MS]
+    group = {echo: int(np.searchsorted(starts, k, side="right")) for k, echo in enumerate(known)}
+    return [0 if echo is None else group[echo] for echo in echo_times_ms]
+
+
+def _check_scan(data: pydicom.Dataset, name: ImageName) -> None:
+    modality = text(data, "Modality", name)
+    if modality in NOT_SCANS:
+        raise BadData(f"{name} is a {modality} object, not a scan. Choose the images.", file=name.file)
+    samples = text(data, "SamplesPerPixel", name)
+    if samples not in ("", "1"):
+        raise BadData(
+            f"{name} has {samples[:MANY_CHARACTERS]!r} colours per pixel, not 1. Choose the grey series.",
+            file=name.file,
+        )
+    shown = text(data, "PhotometricInterpretation", name)
+    if shown not in GREY:
+        raise BadData(
+            f"{name} holds {shown[:MANY_CHARACTERS]!r} pixels, not grey ones. Choose the grey series.", file=name.file
+        )
+
+
+def _slice_header(data: pydicom.Dataset, name: ImageName, frame: int | None) -> SliceHeader:
+    rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
+    return SliceHeader(
+        name=name,
+        size=(rows, columns),
+        orientation=_orientation(data, name, frame),
+        position=numbers(
+            described(data, frame, "PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", name, 3
+        ),
+        pixel_spacing=_pixel_spacing(data, name, frame),
+        echo_time_ms=echo_time_ms(data, name, frame),
+        kinds=_kinds(data, name, frame),
+        protocol=text(data, "ProtocolName", name),
+        modality=text(data, "Modality", name),
+        series=(text(data, "SeriesInstanceUID", name), text(data, "SeriesNumber", name)),
+        patient=(text(data, "PatientID", name), text(data, "PatientName", name)),
+    )
+
+
+def _orientation(data: pydicom.Dataset, name: ImageName, frame: int | None) -> np.ndarray:
+    keyword = "ImageOrientationPatient"
+    orientation = numbers(described(data, frame, "PlaneOrientationSequence", keyword), keyword, name, 6)
+    products = orientation.reshape(2, 3) @ orientation.reshape(2, 3).T
+    if np.abs(products - np.eye(2)).max() > 2 * ORIENTATION_TOLERANCE:
+        raise BadData(f"{name}: {keyword} {orientation.tolist()} is no pair of directions. {AGAIN}", file=name.file)
+    return orientation
+
+
+def _pixel_spacing(data: pydicom.Dataset, name: ImageName, frame: int | None) -> np.ndarray:
+    keyword = "PixelSpacing"
+    spacing = numbers(described(data, frame, "PixelMeasuresSequence", keyword), keyword, name, 2)
+    if spacing.min() <= 0:
+        raise BadData(
+            f"{name}: PixelSpacing is {shown_mm(spacing)} mm where positive values are wanted. {AGAIN}", file=name.file
+        )
+    return spacing
+
+
+def echo_time_ms(data: pydicom.Dataset, name: ImageName, frame: int | None) -> float | None:
+    """The echo time of a slice; converted files keep it among the unassigned attributes, or in the file's header."""
+    places = [(described(data, frame, "MREchoSequence", "EffectiveEchoTime"), "EffectiveEchoTime")]
+    places += [(described(data, frame, macro, "EchoTime"), "EchoTime") for macro in UNASSIGNED]
+    places += [(data, "EchoTime")]
+    for place, keyword in places:
+        if text(place, keyword, name):
+            return float(numbers(place, keyword, name, 1)[0])
+    return None
+
+
+def _kinds(data: pydicom.Dataset, name: ImageName, frame: int | None) -> tuple[tuple[str, str], ...]:
+    if frame is None:
+        return ()
+    return tuple((kind, text(described(data, frame, macro, key), key, name)) for kind, macro, key in KINDS)
+
+
+def shown_mm(values: np.ndarray) -> str:
+    """`2 × 1`, as messages show lengths."""
+    return " × ".join(f"{value:g}" for value in values)
+
+
+def _value(data: pydicom.Dataset, keyword: str) -> Any:
+    """The value as pydicom converts it, or else its bytes as text, so that a message can show them."""
+    try:
+        return data.get(keyword)
+    except ValueError:
+        raw = data.get_item(keyword).value
+        return raw.decode("ascii", "replace") if isinstance(raw, bytes) else raw
