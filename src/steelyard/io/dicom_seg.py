@@ -105,7 +105,8 @@ def _segmentation(label_map: LabelMap, headers: SourceHeaders) -> hd.seg.Segment
             )
     except Exception as error:  # headers of real scans hold what no library foresees; its message may hold a name
         raise BadData(
-            f"a SEG object cannot be made from the headers of this series ({type(error).__name__}). Write NIfTI instead."
+            f"a SEG object cannot be made from the headers of this series ({type(error).__name__}). "
+            "Write NIfTI instead."
         ) from error
     _number_source_frames(content, headers)
     return content

@@ -141,7 +141,7 @@ def _colour(segment: Dataset, index: int) -> tuple[int, int, int]:
         return COLOURS[(index - 1) % len(COLOURS)]
     lightness, green_red, blue_yellow = (float(part) / 65535 for part in stored)  # PS3.3, C.10.7.1.1
     lab = [[[lightness * 100, green_red * 255 - 128, blue_yellow * 255 - 128]]]
-    red, green, blue = (int(round(float(part) * 255)) for part in lab2rgb(lab)[0, 0])
+    red, green, blue = (round(float(part) * 255) for part in lab2rgb(lab)[0, 0])
     return red, green, blue
 
 

@@ -49,7 +49,7 @@ class SliceReference:
 
 @dataclass(frozen=True, eq=False)
 class SourceHeaders:
-    """`images`: a header per slice, or one for a multi-frame file, its frames in slice order. `slices`: in slice order."""
+    """`images`: one per slice, or one multi-frame header with its frames in slice order. `slices`: in slice order."""
 
     images: tuple[Dataset, ...]
     slices: tuple[SliceReference, ...]
