@@ -15,16 +15,18 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
+from pydicom.uid import UID
 
 from steelyard.errors import BadData
 from steelyard.io.dicom_header import (
     AGAIN,
     MANY_CHARACTERS,
-    PER_FRAME,
+    Groups,
     ImageName,
     dataset,
     described,
     frame_count,
+    frame_groups,
     numbers,
     text,
 )
@@ -48,16 +50,17 @@ def intensities(file: Path, frame_numbers: Sequence[int] | None = None) -> np.nd
             file=file,
         )
     frames = frame_count(data, whole)
+    groups: list[Groups] | list[None] = frame_groups(data, whole) or [None] * frames
     pixels = _decoded(data, file, frames)
     if frame_numbers is None:
-        return _rescaled(pixels[0], data, whole, 0)[None]
-    return np.stack([_rescaled(pixels[k - 1], data, ImageName(file, k), k - 1) for k in frame_numbers])
+        return _rescaled(pixels[0], data, whole, groups[0])[None]
+    return np.stack([_rescaled(pixels[k - 1], data, ImageName(file, k), groups[k - 1]) for k in frame_numbers])
 
 
-def _rescaled(pixels: np.ndarray, data: pydicom.Dataset, name: ImageName, frame: int) -> np.ndarray:
+def _rescaled(pixels: np.ndarray, data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> np.ndarray:
     scale = []
     for keyword, otherwise in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
-        place = described(data, frame, TRANSFORMATION, keyword) if PER_FRAME in data else data
+        place = described(data, groups, TRANSFORMATION, keyword, name)
         place = data if place is None else place
         scale.append(float(numbers(place, keyword, name, 1)[0]) if text(place, keyword, name) else otherwise)
     return (pixels * scale[0] + scale[1]).astype(np.float32)
@@ -91,10 +94,10 @@ def _decoded(data: pydicom.Dataset, file: Path, frames: int) -> np.ndarray:
 
 def _decoder(data: pydicom.Dataset, file: Path) -> Decoder | None:
     """The decoder of the file's compression; None where the file names none. `BadData` when there is none."""
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
+    syntax = UID(text(data.file_meta, "TransferSyntaxUID", ImageName(file)))
+    if not syntax:
         return None
-    name = syntax.name if syntax.is_transfer_syntax else repr(str(syntax)[:MANY_CHARACTERS])
+    name = syntax.name if syntax.is_transfer_syntax else repr(syntax[:MANY_CHARACTERS])
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:

@@ -30,6 +30,7 @@ from steelyard.io.dicom_header import (
     echo_groups,
     echo_time_ms,
     frame_count,
+    frame_groups,
     numbers,
     text,
 )
@@ -168,8 +169,8 @@ def _image(file: Path) -> _Image | str:
 
 
 def _placed(data: pydicom.Dataset, name: ImageName, frames: int) -> _Image:
-    frame = 0 if PER_FRAME in data and len(data[PER_FRAME].value) else None
-    place = described(data, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+    groups = next(iter(frame_groups(data, name)), None)  # of the first frame
+    place = described(data, groups, "PlaneOrientationSequence", "ImageOrientationPatient", name)
     orientation = numbers(place, "ImageOrientationPatient", name, 6)
     rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
     patient = (text(data, "PatientID", name), text(data, "PatientName", name))
@@ -184,7 +185,7 @@ def _placed(data: pydicom.Dataset, name: ImageName, frames: int) -> _Image:
         protocol=_without_patient(text(data, "ProtocolName", name), patient),
         modality=_one_line(text(data, "Modality", name)),
         number=int(number) if number.lstrip("-").isdecimal() else None,
-        echo_time_ms=echo_time_ms(data, name, frame),
+        echo_time_ms=echo_time_ms(data, name, groups),
         slices=frames,
         size=(rows, columns),
     )

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pydicom
@@ -22,9 +22,9 @@ from steelyard.errors import BadData
 ORIENTATION_TOLERANCE = 1e-3  # in direction cosines, 0.06°: writers round them to four or more decimals
 SAME_ECHO_MS = 0.1  # headers round echo times to 1 µs; in-phase and out-of-phase differ by more than 1 ms, also at 3 T
 MANY_CHARACTERS = 40  # of a broken header value are enough to recognise it
-NOT_SCANS = frozenset(
-    ["SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC"]
-)  # modalities
+NOT_SCANS = frozenset(  # modalities of objects that are drawn on scans, or say something of them
+    ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC")
+)
 GREY = ("", "MONOCHROME1", "MONOCHROME2")
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 UNASSIGNED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
@@ -38,6 +38,7 @@ KINDS = (  # of frames that are no slices of one volume when they differ
     ("inversion times", "MRModifierSequence", "InversionTimes"),
 )
 
+Groups: TypeAlias = tuple[pydicom.Dataset, ...]  # the functional groups of one frame: its own, then the shared ones
 AGAIN = "Extract or copy the series again."
 
 
@@ -86,7 +87,7 @@ def slice_headers(file: Path) -> list[SliceHeader]:
     if len(data[PER_FRAME].value) != frames:
         raise BadData(f"{file.name} has {frames} frames but describes {len(data[PER_FRAME].value)}. {AGAIN}", file=file)
     names = [ImageName(file, k + 1) for k in range(frames)] if frames > 1 else [whole]
-    return [_slice_header(data, name, k) for k, name in enumerate(names)]
+    return [_slice_header(data, name, own) for name, own in zip(names, groups, strict=True)]
 
 
 def frame_count(data: pydicom.Dataset, name: ImageName) -> int:
@@ -99,21 +100,39 @@ def frame_count(data: pydicom.Dataset, name: ImageName) -> int:
     return int(count)
 
 
-def described(data: pydicom.Dataset, frame: int | None, macro: str, keyword: str) -> pydicom.Dataset | None:
-    """The data set that holds a field for a frame (from 0): its own functional group, else the shared one, else none.
+def frame_groups(data: pydicom.Dataset, name: ImageName) -> list[Groups]:
+    """For each frame its own functional groups, then the shared ones; empty for a file without functional groups."""
+    shared = items(data, SHARED, name)[:1]
+    return [(own, *shared) for own in items(data, PER_FRAME, name)]
 
-    Without frames (`frame` is None) that is the file's own header.
+
+def described(
+    data: pydicom.Dataset, groups: Groups | None, macro: str, keyword: str, name: ImageName
+) -> pydicom.Dataset | None:
+    """The data set that holds a field of a slice: a macro of its functional groups, or the header of its own file.
+
+    None where no functional group holds it; `groups` is None for a file without them.
     """
-    if frame is None:
+    if groups is None:
         return data
-    groups = [data[PER_FRAME].value[frame]]
-    groups += list(data[SHARED].value)[:1] if SHARED in data else []
     for group in groups:
-        if macro in group and group[macro].value:
-            item = group[macro].value[0]
+        for item in items(group, macro, name)[:1]:
             if keyword in item:
                 return item
     return None
+
+
+def items(data: pydicom.Dataset, keyword: str, name: ImageName) -> list[pydicom.Dataset]:
+    """The items of a sequence; none where it is absent. `BadData` where something else stands in its place."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = [] if keyword not in data else list(data[keyword].value or ())
+    except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
+        found = [None]
+    if not all(isinstance(item, pydicom.Dataset) for item in found):
+        raise BadData(f"{name}: {keyword} cannot be read. {AGAIN}", file=name.file)
+    return found
 
 
 def dataset(file: Path, *, stop_before_pixels: bool, tags: list[str] | None = None) -> pydicom.Dataset:
@@ -195,18 +214,21 @@ def _check_scan(data: pydicom.Dataset, name: ImageName) -> None:
         )
 
 
-def _slice_header(data: pydicom.Dataset, name: ImageName, frame: int | None) -> SliceHeader:
+def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> SliceHeader:
     rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
     return SliceHeader(
         name=name,
         size=(rows, columns),
-        orientation=_orientation(data, name, frame),
+        orientation=_orientation(data, name, groups),
         position=numbers(
-            described(data, frame, "PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", name, 3
+            described(data, groups, "PlanePositionSequence", "ImagePositionPatient", name),
+            "ImagePositionPatient",
+            name,
+            3,
         ),
-        pixel_spacing=_pixel_spacing(data, name, frame),
-        echo_time_ms=echo_time_ms(data, name, frame),
-        kinds=_kinds(data, name, frame),
+        pixel_spacing=_pixel_spacing(data, name, groups),
+        echo_time_ms=echo_time_ms(data, name, groups),
+        kinds=_kinds(data, name, groups),
         protocol=text(data, "ProtocolName", name),
         modality=text(data, "Modality", name),
         series=(text(data, "SeriesInstanceUID", name), text(data, "SeriesNumber", name)),
@@ -214,18 +236,18 @@ def _slice_header(data: pydicom.Dataset, name: ImageName, frame: int | None) -> 
     )
 
 
-def _orientation(data: pydicom.Dataset, name: ImageName, frame: int | None) -> np.ndarray:
+def _orientation(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> np.ndarray:
     keyword = "ImageOrientationPatient"
-    orientation = numbers(described(data, frame, "PlaneOrientationSequence", keyword), keyword, name, 6)
+    orientation = numbers(described(data, groups, "PlaneOrientationSequence", keyword, name), keyword, name, 6)
     products = orientation.reshape(2, 3) @ orientation.reshape(2, 3).T
     if np.abs(products - np.eye(2)).max() > 2 * ORIENTATION_TOLERANCE:
         raise BadData(f"{name}: {keyword} {orientation.tolist()} is no pair of directions. {AGAIN}", file=name.file)
     return orientation
 
 
-def _pixel_spacing(data: pydicom.Dataset, name: ImageName, frame: int | None) -> np.ndarray:
+def _pixel_spacing(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> np.ndarray:
     keyword = "PixelSpacing"
-    spacing = numbers(described(data, frame, "PixelMeasuresSequence", keyword), keyword, name, 2)
+    spacing = numbers(described(data, groups, "PixelMeasuresSequence", keyword, name), keyword, name, 2)
     if spacing.min() <= 0:
         raise BadData(
             f"{name}: PixelSpacing is {shown_mm(spacing)} mm where positive values are wanted. {AGAIN}", file=name.file
@@ -233,10 +255,10 @@ def _pixel_spacing(data: pydicom.Dataset, name: ImageName, frame: int | None) ->
     return spacing
 
 
-def echo_time_ms(data: pydicom.Dataset, name: ImageName, frame: int | None) -> float | None:
+def echo_time_ms(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> float | None:
     """The echo time of a slice; converted files keep it among the unassigned attributes, or in the file's header."""
-    places = [(described(data, frame, "MREchoSequence", "EffectiveEchoTime"), "EffectiveEchoTime")]
-    places += [(described(data, frame, macro, "EchoTime"), "EchoTime") for macro in UNASSIGNED]
+    places = [(described(data, groups, "MREchoSequence", "EffectiveEchoTime", name), "EffectiveEchoTime")]
+    places += [(described(data, groups, macro, "EchoTime", name), "EchoTime") for macro in UNASSIGNED]
     places += [(data, "EchoTime")]
     for place, keyword in places:
         if text(place, keyword, name):
@@ -244,10 +266,10 @@ def echo_time_ms(data: pydicom.Dataset, name: ImageName, frame: int | None) -> f
     return None
 
 
-def _kinds(data: pydicom.Dataset, name: ImageName, frame: int | None) -> tuple[tuple[str, str], ...]:
-    if frame is None:
+def _kinds(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> tuple[tuple[str, str], ...]:
+    if groups is None:
         return ()
-    return tuple((kind, text(described(data, frame, macro, key), key, name)) for kind, macro, key in KINDS)
+    return tuple((kind, text(described(data, groups, macro, key, name), key, name)) for kind, macro, key in KINDS)
 
 
 def shown_mm(values: np.ndarray) -> str:
