@@ -50,7 +50,7 @@ def intensities(file: Path, frame_numbers: Sequence[int] | None = None) -> np.nd
             file=file,
         )
     frames = frame_count(data, whole)
-    groups: list[Groups] | list[None] = frame_groups(data, whole) or [None] * frames
+    groups: Sequence[Groups | None] = frame_groups(data, whole) or (None,) * frames
     pixels = _decoded(data, file, frames)
     if frame_numbers is None:
         return _rescaled(pixels[0], data, whole, groups[0])[None]

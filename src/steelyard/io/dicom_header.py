@@ -76,16 +76,17 @@ def slice_headers(file: Path) -> list[SliceHeader]:
     whole = ImageName(file)
     _check_scan(data, whole)
     frames = frame_count(data, whole)
-    if PER_FRAME not in data:
-        if frames > 1:
-            raise BadData(
-                f"{file.name} is multi-frame ({frames} frames) and does not say where each frame lies. Export its "
-                "series as enhanced multi-frame DICOM, or as single slices.",
-                file=file,
-            )
+    groups = frame_groups(data, whole)
+    if not groups and frames == 1:
         return [_slice_header(data, whole, None)]
-    if len(data[PER_FRAME].value) != frames:
-        raise BadData(f"{file.name} has {frames} frames but describes {len(data[PER_FRAME].value)}. {AGAIN}", file=file)
+    if not groups:
+        raise BadData(
+            f"{file.name} is multi-frame ({frames} frames) and does not say where each frame lies. Export its series "
+            "as enhanced multi-frame DICOM, or as single slices.",
+            file=file,
+        )
+    if len(groups) != frames:
+        raise BadData(f"{file.name} has {frames} frames but describes {len(groups)}. {AGAIN}", file=file)
     names = [ImageName(file, k + 1) for k in range(frames)] if frames > 1 else [whole]
     return [_slice_header(data, name, own) for name, own in zip(names, groups, strict=True)]
 
