@@ -21,6 +21,7 @@ MARGIN_MM = 8.0
 SCALE_BAR_MM = 50
 COLOUR_SHARE = 0.5  # of an organ's colour over the image
 TOWARDS = (1, 1, -1)  # on screen, indices grow to the patient's left, to the back and to the feet (LPS signs)
+SIDES = ("R", "A", "H")  # where indices start on screen, along x, y and z
 
 REFERENCE_STROKE = "#ffffff"
 Box = tuple[slice, slice]
@@ -47,6 +48,14 @@ def displayed_pixel_mm(geometry: Geometry) -> tuple[float, float]:
     """Height and width in mm of one pixel of a `displayed` slice."""
     _, row_mm, column_mm = geometry.spacing_mm
     return (column_mm, row_mm) if _turn(geometry)[0] else (row_mm, column_mm)
+
+
+def displayed_sides(geometry: Geometry) -> tuple[str, str]:
+    """Letters of a `displayed` slice's left and upper sides: R, A (anterior) or H (head)."""
+    transpose = _turn(geometry)[0]
+    row_axis, column_axis = geometry.affine[:3, 1], geometry.affine[:3, 2]
+    across, down = (row_axis, column_axis) if transpose else (column_axis, row_axis)
+    return SIDES[int(np.abs(across).argmax())], SIDES[int(np.abs(down).argmax())]
 
 
 def largest_slice(mask: np.ndarray) -> int | None:
