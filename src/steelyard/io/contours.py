@@ -1,14 +1,14 @@
 """The outline of a mask on one slice, as closed polygons from which every reader gets the same pixels back.
 
-A polygon runs along the pixels' borders, half-way between the centres of pixels inside and outside, and cuts corners as
-marching squares do. It is drawn in towards the pixels inside by `INSET`, too little to be seen or to matter for a volume:
-readers differ in what they make of a polygon, and this makes them agree. Some take the pixels whose centre lies inside.
-Others (OpenCV's) round every point to the nearest pixel and fill what the rounded line encloses, with the line: on the
-border itself a point would be rounded either way, but drawn in it goes to the pixel inside.
+A polygon runs along the pixels' borders, half-way between the centres of pixels inside and outside, and cuts corners
+as marching squares do. It is drawn in towards the pixels inside by `INSET`, too little to be seen or to matter for a
+volume: readers differ in what they make of a polygon, and this makes them agree. Some take the pixels whose centre lies
+inside. Others (OpenCV's) round every point to the nearest pixel and fill what the rounded line encloses, with the line:
+on the border itself a point would be rounded either way, but drawn in it goes to the pixel inside.
 
 Two parts of a mask that touch at a corner have an outline each. A hole is joined to the outline around it by a channel
-of no width (a keyhole, as DICOM wants of CLOSED_PLANAR contours), so that polygons neither touch nor hold one another,
-and whether a reader unites them or takes them by exclusive or makes no difference. The channel passes beside the centres
+of no width (a keyhole, as DICOM wants of CLOSED_PLANAR contours). So polygons neither touch nor hold one another, and
+it makes no difference whether a reader unites them or takes them by exclusive or. The channel passes beside the centres
 of pixels and over pixels inside alone, so that neither kind of reader sees it.
 """
 
@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Polygons (point, 2) in (row, column), pixel centres at whole numbers, of a mask (row, column); none if it is empty.
+    """Polygons (point, 2) around a mask (row, column), pixel centres at whole numbers; none if it is empty.
 
     The first point is not repeated at the end. Points on a straight line along rows or columns are left out.
     """

@@ -1,8 +1,8 @@
 """Label maps as DICOM segmentations (SEG), which viewers and archives keep beside the images that they belong to.
 
-BINARY, one segment per organ, and a frame for every slice of every segment, also where it is empty: a reader that
-stacks frames gets the scan's own grid. An organ without a coded concept is coded in the private scheme 99STEELYARD by
-its name, and read back without one.
+BINARY, one segment per organ, and a frame for every slice of every segment, also where it is empty, so that readers find
+the whole grid of the scan. An organ without a coded concept is coded in the private scheme 99STEELYARD by its name, and
+read back without one.
 
 Source: DICOM PS3.3, A.51 (Segmentation IOD) and C.8.20 (segmentation image).
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import highdicom as hd
 from highdicom.color import CIELabColor
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -108,7 +109,7 @@ def _segmentation(label_map: LabelMap, headers: SourceHeaders) -> hd.seg.Segment
             f"a SEG object cannot be made from the headers of this series ({type(error).__name__}). "
             "Write NIfTI instead."
         ) from error
-    _number_source_frames(content, headers)
+    _refer_to_source(content, headers)
     return content
 
 
@@ -127,11 +128,15 @@ def _segment(organ: Organ) -> hd.seg.SegmentDescription:
     )
 
 
-def _number_source_frames(content: Dataset, headers: SourceHeaders) -> None:
-    """References count a multi-frame source's frames in the order of slices; the file may hold them in another."""
+def _refer_to_source(content: Dataset, headers: SourceHeaders) -> None:
+    """References name the class of the images, and number the frames as their file does, not as the slices run."""
+    classes = {place.instance_uid: place.class_uid for place in headers.slices}
     numbers = [place.frame_number for place in headers.slices]
-    for frame in content.PerFrameFunctionalGroupsSequence:
-        for derivation in frame.get("DerivationImageSequence", ()):
-            for image in derivation.SourceImageSequence:
-                if "ReferencedFrameNumber" in image:
-                    image.ReferencedFrameNumber = numbers[int(image.ReferencedFrameNumber) - 1]
+
+    def correct(item: Dataset, element: DataElement) -> None:
+        if element.keyword == "ReferencedSOPClassUID" and item.ReferencedSOPInstanceUID in classes:
+            element.value = classes[item.ReferencedSOPInstanceUID]
+        elif element.keyword == "ReferencedFrameNumber":
+            element.value = numbers[int(element.value) - 1]
+
+    content.walk(correct)

@@ -1,9 +1,9 @@
 """A pseudonym in place of a patient's identity, in what is written of a scan as DICOM.
 
 Nothing that might name someone is sought out and blanked: only what is known to be harmless is kept (`KEPT`), so a
-field that nobody thought of is gone, too. What stays: UIDs, because the objects must point to the images that they belong
-to, the patient's sex, and the grid. UIDs may hold dates and serial numbers of scanners: they are no secret among those
-who hold the images, and should not leave them. To unlink the two, replace the UIDs of images and objects together.
+field that nobody thought of is gone, too. What stays: UIDs, because the objects must point to the images that they
+belong to, the patient's sex, and the grid. UIDs may hold dates and serial numbers of scanners: they are no secret
+among those who hold the images, and should not leave them. To unlink the two, replace the UIDs of both together.
 
 Source: DICOM PS3.15, annex E (attribute confidentiality profiles); the UIDs stay as in its option "Retain UIDs".
 """

@@ -1,10 +1,10 @@
 """Label maps as DICOM structure sets (RTSTRUCT): the outlines of organs, which radiotherapy planning reads.
 
-One ROI per organ, its contours CLOSED_PLANAR in patient coordinates, each in the plane of its slice and with a reference
-to the slice's image. `contours.py` says where a contour runs, and that holes are joined to it by keyholes. An empty organ
-is there as an ROI whose contour sequence is empty.
+One ROI per organ, its contours CLOSED_PLANAR in patient coordinates, each in the plane of its slice and with a
+reference to the slice's image. `contours.py` says where a contour runs, and that holes are joined to it by keyholes. An
+empty organ is there as an ROI whose contour sequence is empty.
 
-Source: DICOM PS3.3, A.19 (RT structure set IOD), C.8.8.5 (structure set), C.8.8.6 (ROI contour), C.8.8.8 (observations).
+Source: DICOM PS3.3, A.19 (RT structure set), C.8.8.5 (structure set), C.8.8.6 (ROI contour), C.8.8.8 (observations).
 """
 
 from __future__ import annotations

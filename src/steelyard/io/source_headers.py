@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from steelyard.errors import BadData
+from steelyard.io.dicom_header import AGAIN, PER_FRAME, SHARED, dataset
 from steelyard.io.dicom_series import Series
 from steelyard.io.pseudonym import pseudonymised
 from steelyard.volume import Geometry, LabelMap
@@ -49,7 +49,11 @@ class SliceReference:
 
 @dataclass(frozen=True, eq=False)
 class SourceHeaders:
-    """`images`: one per slice, or one multi-frame header with its frames in slice order. `slices`: in slice order."""
+    """`images`: one per slice, or one multi-frame header with its frames in slice order. `slices`: in slice order.
+
+    The headers are of class MR or enhanced MR whatever the images are, because libraries decide by the class what else
+    they look for; the class of the images stands in `slices`.
+    """
 
     images: tuple[Dataset, ...]
     slices: tuple[SliceReference, ...]
@@ -61,7 +65,6 @@ def source_headers(series: Series, *, pseudonym: str | None) -> SourceHeaders:
     A series without a frame of reference gets one that follows from its SeriesInstanceUID, so that all objects made
     from it share it. `BadData` in one line when a UID is missing that references need.
     """
-    frame_numbers: tuple[int, ...] | None = getattr(series, "frame_numbers", None)
     headers = [_header(file) for file in series.files]
     if pseudonym is not None:
         headers = [pseudonymised(header, pseudonym) for header in headers]
@@ -72,13 +75,17 @@ def source_headers(series: Series, *, pseudonym: str | None) -> SourceHeaders:
                 setattr(header, keyword, "")
         if not header.get("FrameOfReferenceUID"):
             header.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame of reference", header.SeriesInstanceUID])
-    if frame_numbers is None:
+    if series.frame_numbers is None:
         for k, header in enumerate(headers):
             _place(header, series.geometry, k)
         slices = [SliceReference(header.SOPClassUID, header.SOPInstanceUID, None) for header in headers]
+        headers_class = MRImageStorage
     else:
         _place_frames(headers[0], series.geometry)
-        slices = [SliceReference(headers[0].SOPClassUID, headers[0].SOPInstanceUID, n) for n in frame_numbers]
+        slices = [SliceReference(headers[0].SOPClassUID, headers[0].SOPInstanceUID, n) for n in series.frame_numbers]
+        headers_class = EnhancedMRImageStorage
+    for header in headers:
+        header.SOPClassUID = headers_class
     return SourceHeaders(tuple(headers), tuple(slices))
 
 
@@ -98,25 +105,19 @@ def image_orientation(geometry: Geometry) -> list[str]:
 
 
 def _header(file: Path) -> Dataset:
+    header = dataset(file, stop_before_pixels=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(file, stop_before_pixels=True)
             header.decode()  # texts of any character set; they are written in one that holds them all
             header.remove_private_tags()
-            header.walk(lambda _, element: element.value)  # converts every value now, where damage is caught
-            # a plain dataset, without the encodings that the file had
-            plain = Dataset({element.tag: element for element in header})
+            plain = Dataset({element.tag: element for element in header})  # without the encodings that the file had
             for keyword in ("PatientName", "ReferringPhysicianName"):
                 if keyword in plain:
                     setattr(plain, keyword, str(header[keyword].value or ""))
             missing = [keyword for keyword in NEEDED if not plain.get(keyword)]
-    except OSError as error:
-        raise BadData(
-            f"{file.name} cannot be read ({error.strerror or 'input error'}). Copy it again.", file=file
-        ) from None
-    except Exception:  # the parser raises whatever it meets in damaged bytes
-        raise BadData(f"{file.name} is truncated or damaged. Copy it again.", file=file) from None
+    except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
+        raise BadData(f"{file.name} is truncated or damaged. {AGAIN}", file=file) from None
     if missing:
         raise BadData(
             f"{file.name} has no {', '.join(missing)}: an object made from it could not refer to it. Write NIfTI "
@@ -127,6 +128,8 @@ def _header(file: Path) -> Dataset:
 
 
 def _place(header: Dataset, geometry: Geometry, k: int) -> None:
+    for keyword in ("NumberOfFrames", SHARED, PER_FRAME):  # of files with a single frame
+        header.pop(keyword, None)
     header.ImagePositionPatient = _position(geometry, k)
     header.ImageOrientationPatient = image_orientation(geometry)
     header.PixelSpacing = _decimals(geometry.spacing_mm[1:])
