@@ -16,7 +16,9 @@ def show_findings(findings: Findings, console: Console) -> None:
             for row in rows:
                 table.add_row(*row)
             console.print(table, "")
-    console.print(
-        f"{len(findings.cases)} cases read, {len(findings.errors)} errors, {len(findings.warnings)} warnings",
-        highlight=False,
-    )
+    console.print(counted(findings), highlight=False)
+
+
+def counted(findings: Findings) -> str:
+    """The line that counts cases, errors and warnings."""
+    return f"{len(findings.cases)} cases read, {len(findings.errors)} errors, {len(findings.warnings)} warnings"
