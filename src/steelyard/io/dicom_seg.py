@@ -1,8 +1,8 @@
 """Label maps as DICOM segmentations (SEG), which viewers and archives keep beside the images that they belong to.
 
-BINARY, one segment per organ, and a frame for every slice of every segment, also where it is empty, so that readers find
-the whole grid of the scan. An organ without a coded concept is coded in the private scheme 99STEELYARD by its name, and
-read back without one.
+BINARY, one segment per organ, and a frame for every slice of every segment, also where it is empty, so that readers
+find the whole grid of the scan. An organ without a coded concept is coded in the private scheme 99STEELYARD by its
+name, and read back without one.
 
 Source: DICOM PS3.3, A.51 (Segmentation IOD) and C.8.20 (segmentation image).
 """
