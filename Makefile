@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+RT_UTILS := .venv-rt-utils
 
 .PHONY: demo test check lint types layers install clean
 
 demo: $(CORE)  ## train two losses on phantoms and write the report
 	$(BIN)/steelyard demo
 
-test: $(DEV)  ## the whole suite, on two cores
+test: $(DEV) $(RT_UTILS)/.done  ## the whole suite, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types layers test  ## all that CI runs
@@ -38,5 +39,11 @@ $(DEV): $(CORE)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(DEV)
 
+# A reader of structure sets that one test asks, kept apart: it wants another OpenCV than the one without a screen.
+$(RT_UTILS)/.done: tests/io/rt_utils_constraints.txt | $(CORE)
+	$(BIN)/python -m venv $(RT_UTILS)
+	$(RT_UTILS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $< && touch $@ || \
+		echo "rt-utils could not be installed: its test will skip"
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(RT_UTILS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
