@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from steelyard.errors import BadData, BadSpec
+from steelyard.errors import BadSpec
 from steelyard.labels import Organ
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically, write_bytes
 from steelyard.views.canvas import BLACK, Panel, sheet
 from steelyard.views.case_on_screen import CaseOnScreen
+from steelyard.views.files import write_view
 from steelyard.views.shown_cases import ShownCase
 from steelyard.views.slices import COLOUR_SHARE
 
@@ -63,15 +63,11 @@ def write_film(
     """
     check_film(path)
     pictures = frames(case, predictions=predictions)
-    try:
-        if path.suffix.lower() == ".gif":
-            write_bytes(path, _gif(pictures, case.label_set.organs, frames_per_second))
-        else:
-            write_atomically(path, lambda temporary: _write_mp4(temporary, pictures, frames_per_second))
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
+    if path.suffix.lower() == ".gif":
+        content = _gif(pictures, case.label_set.organs, frames_per_second)
+        write_view(path, lambda temporary: temporary.write_bytes(content))
+    else:
+        write_view(path, lambda temporary: _write_mp4(temporary, pictures, frames_per_second))
 
 
 def check_film(path: Path) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
-from steelyard.errors import BadData
 from steelyard.io.nifti import LPS_FROM_RAS
 from steelyard.labels import Organ
-from steelyard.runstore import DISK_FULL, disk_full, write_bytes
+from steelyard.views.files import write_view
 from steelyard.volume import Geometry, LabelMap
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def organ_mesh(label_map: LabelMap, organ: Organ, *, detail_mm: float | None = N
 
 def write_stl(path: Path, mesh: trimesh.Trimesh) -> None:
     """One surface as binary STL, whole or not at all. Its numbers are RAS millimetres: the format names no unit."""
-    _write(path, mesh.export(file_type="stl"))
+    write_view(path, lambda temporary: temporary.write_bytes(mesh.export(file_type="stl")))
 
 
 def write_glb(path: Path, meshes: Mapping[str, trimesh.Trimesh]) -> None:
@@ -73,7 +72,8 @@ def write_glb(path: Path, meshes: Mapping[str, trimesh.Trimesh]) -> None:
     scene = trimesh.Scene(metadata={"units": "mm", "space": "RAS"})
     for name, mesh in meshes.items():
         scene.add_geometry(mesh, node_name=name, geom_name=name)
-    _write(path, scene.export(file_type="glb", include_normals=True))
+    content = scene.export(file_type="glb", include_normals=True)
+    write_view(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _surface(piece: np.ndarray, steps: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,12 +118,3 @@ def _material(organ: Organ) -> Any:
     screen = np.array(organ.colour) / 255
     linear = np.where(screen <= 0.04045, screen / 12.92, ((screen + 0.055) / 1.055) ** 2.4)  # glTF's, from sRGB
     return PBRMaterial(name=organ.title, baseColorFactor=[*linear, 1.0], metallicFactor=0.0, roughnessFactor=0.8)
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None

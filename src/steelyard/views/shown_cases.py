@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from steelyard.errors import BadData, BadSpec, unknown_name
-from steelyard.evaluate.label_sets import labels_of_values
+from steelyard.evaluate.label_sets import labels_of_names, labels_of_values
 from steelyard.evaluate.mask_files import NiftiMask, without_suffix
+from steelyard.evaluate.structures import Reading
 from steelyard.io.nifti import read_label_map, read_volume
-from steelyard.labels import CHAOS_MR, LabelSet
+from steelyard.labels import CHAOS_MR, LabelSet, Organ
+from steelyard.metrics import METRICS
 from steelyard.report.label_maps import image_file, predicted_labels, reference_file
 from steelyard.report.read import Run, Study, read_study
 from steelyard.volume import LabelMap, Volume
@@ -22,6 +24,7 @@ SCORES: dict[str, type[pl.DataType]] = {"case_id": pl.String, "prediction": pl.S
     ("organ", "metric", "convention"), pl.String
 ) | {"value": pl.Float64, "unit": pl.String, "status": pl.String}  # fmt: skip
 DICE = ("dice", "counts")
+PLACES = ("worst", "median", "best")
 
 Key = tuple[str, str]  # metric, convention
 
@@ -75,6 +78,32 @@ class ShownCases:
     scores: pl.DataFrame
     read_one: Callable[[str], ShownCase] = field(repr=False)
 
+    @classmethod
+    def of(cls, cases: Sequence[ShownCase], source: str) -> ShownCases:
+        """Cases that are in memory already."""
+        by_id = {case.case_id: case for case in cases}
+        names = tuple(dict.fromkeys(name for case in cases for name in case.predictions))
+        scores = pl.concat([case.scores for case in cases])
+        return cls(source, tuple(by_id), cases[0].label_set, names, scores, by_id.__getitem__)
+
+    def with_predictions(self, names: Sequence[str]) -> ShownCases:
+        """The cases with those predictions alone, in the order given; with all when none is named.
+
+        Raises:
+            BadSpec: no prediction has that name.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise BadSpec(*(unknown_name(f"prediction of {self.source}", name, self.names) for name in unknown))
+        if not names:
+            return self
+
+        def read_one(case_id: str) -> ShownCase:
+            case = self.read_one(case_id)
+            return replace(case, predictions={n: case.predictions[n] for n in names if n in case.predictions})
+
+        return replace(self, names=tuple(names), read_one=read_one)
+
     def __len__(self) -> int:
         return len(self.case_ids)
 
@@ -87,39 +116,53 @@ class ShownCases:
             raise BadSpec(unknown_name(f"case of {self.source}", case_id, self.case_ids))
         return self.read_one(case_id)
 
-    def picked(self, place: str, *, prediction: str, organ: str | None = None, key: Key = DICE) -> str:
+    def picked(self, place: str, *, prediction: str, by: str = "dice", organ: str | None = None) -> str:
         """The id of the `worst`, `median` (the lower of two middle ones) or `best` case.
 
         Args:
-            organ: by its value; by the mean over the case's organs when left out.
+            prediction: whose values count.
+            by: a metric with a value per organ and case.
+            organ: by its value; by the mean over the organs that have one when left out.
 
         Raises:
-            BadSpec: another place, or no case has a value.
+            BadSpec: an unknown place, organ or metric, or no case has a value.
         """
-        known = [name for name in (organ,) if name] or [o.name for o in self.label_set.organs]
+        if place not in PLACES:
+            raise BadSpec(unknown_name("place", place, PLACES))
+        metric = METRICS[by]
+        known = [organ_named(self.label_set, organ).name] if organ else [o.name for o in self.label_set.organs]
+        badness = {"higher": lambda value: -value, "lower": lambda value: value, "nearer_zero": abs}[metric.better]
         valued = []
         for case_id in self.case_ids:
+            key = metric.name, metric.convention
             values = [_value(self.scores, case_id, prediction, name, key) for name in known]
-            there = [value for value in values if value is not None]
+            there = [badness(value) for value in values if value is not None]
             if there:
-                valued.append((sum(there) / len(there), case_id))
+                valued.append((-sum(there) / len(there), case_id))
         if not valued:
             raise BadSpec(
-                f"no case of {self.source} has a {key[0]} to be picked by, which takes a reference. Name the case."
+                f"no case of {self.source} has {by} to be picked by, which takes references. Name a case with --case."
             )
         ranked = [case_id for _, case_id in sorted(valued)]
-        places = {"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}
-        if place not in places:
-            raise BadSpec(unknown_name("place", place, places))
-        return ranked[places[place]]
+        return ranked[{"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}[place]]
 
 
-def cases_of_run(folder: Path) -> ShownCases:
+def organ_named(label_set: LabelSet, name: str) -> Organ:
+    """The organ of that name; `BadSpec` names the known ones."""
+    if name not in label_set.class_names[1:]:
+        raise BadSpec(unknown_name("organ", name, label_set.class_names[1:]))
+    return label_set.organ(name)
+
+
+def cases_of_run(folder: Path, *, every_seed: bool = False) -> ShownCases:
     """The held-out cases of a run, or of a whole study with the predictions of all its losses side by side.
 
     `folder` is a run's folder inside a study's, or the study's own. A prediction is named by its loss, with the
     network where the study has several. Of several seeds the first that kept the case is shown; networks that find one
     organ each are laid over one another in the order of the organs.
+
+    Args:
+        every_seed: show each seed as a prediction of its own, and name it where the study has several.
 
     Raises:
         BadData: no study lies there, or it kept no prediction together with its image.
@@ -131,7 +174,7 @@ def cases_of_run(folder: Path) -> ShownCases:
     runs = [run for run in study.done if whole or run.run == folder.resolve().name]
     if not runs:
         raise BadData(f"{folder} holds no finished run. Finish it with `steelyard run`.")
-    names = _names(study, runs)
+    names = prediction_names(study, runs, every_seed=every_seed)
     kept = _kept(study, runs, names)
     if not kept:
         raise BadData(f"{folder}: no prediction was kept together with its image. Run the study again.")
@@ -153,6 +196,20 @@ def cases_of_run(folder: Path) -> ShownCases:
     return ShownCases(str(folder), tuple(sorted(kept)), study.label_set, shown, scores, read_one)
 
 
+def prediction_names(study: Study, runs: Sequence[Run], *, every_seed: bool = False) -> dict[str, str]:
+    """What pictures call the prediction of each run: its loss, and what else is needed to tell the runs apart."""
+    several = len({(run.network, run.task) for run in runs}) > 1
+    seeds = every_seed and len({run.seed for run in runs}) > 1
+    marked = {(c.network, c.task, c.loss): c.marked_loss for c in study.conditions}
+
+    def name(run: Run) -> str:
+        parts = [marked[run.network, run.task, run.loss]]
+        parts += [run.network, run.task] if several else []
+        return ", ".join([*parts, f"seed {run.seed}"] if seeds else parts)
+
+    return {run.run: name(run) for run in runs}
+
+
 def case_of_files(
     image: Path,
     predictions: Mapping[str, Path],
@@ -165,34 +222,47 @@ def case_of_files(
 
     Args:
         labels: organs and their values in the files. Without it CHAOS's grey values (63, 126, 189, 252) are known, also
-            with class indices beside them, and every other value v is an organ `label_v`.
+            with class indices beside them; names in the files' headers; and every other value v is an organ `label_v`.
         case_id: the image's file name when left out.
 
     Raises:
         BadData: a file that cannot be read, values of no organ, or another grid than the image's.
     """
-    files = {"reference": reference} if reference is not None else {}
-    masks = {name: NiftiMask(path) for name, path in (files | dict(predictions)).items()}
-    label_set = labels or _suggested([mask.values() - {0} for mask in masks.values()])
-    maps = {name: mask.read(label_set, or_indices=labels is None) for name, mask in masks.items()}
-    drawn = maps.pop("reference") if reference is not None else None
-    return ShownCase(case_id or without_suffix(image), read_volume(image), drawn, maps)
+    masks = {name: NiftiMask(path) for name, path in predictions.items()}
+    drawn = None if reference is None else NiftiMask(reference)
+    reading = _reading([*masks.values(), *([] if drawn is None else [drawn])], labels)
+    return ShownCase(
+        case_id or without_suffix(image),
+        read_volume(image),
+        None if drawn is None else drawn.read(reading),
+        {name: mask.read(reading) for name, mask in masks.items()},
+    )
 
 
-def _suggested(found: Sequence[set[int]]) -> LabelSet:
+def label_map_of_file(path: Path, labels: LabelSet | None = None) -> LabelMap:
+    """A label map (NIfTI) of any tool on its own grid; `labels` as for `case_of_files`."""
+    mask = NiftiMask(path)
+    return mask.read(_reading([mask], labels))
+
+
+def _reading(masks: Sequence[NiftiMask], labels: LabelSet | None) -> Reading:
+    if labels is not None:
+        return Reading.by_source_value(labels)
+    found = [mask.values() - {0} for mask in masks]
+    names = {value: name for mask in masks for value, name in _names_in(mask).items()}
+    every = set().union(*found)
+    if every and every <= names.keys():
+        return Reading.by_source_value(labels_of_names({names[value]: value for value in sorted(every)}))
     greys = {organ.source_value for organ in CHAOS_MR.organs}
     indices = {organ.index for organ in CHAOS_MR.organs}
     if any(values and values <= greys for values in found) and all(v <= greys or v <= indices for v in found):
-        return CHAOS_MR
-    return labels_of_values(set().union(*found))
+        return Reading.by_source_value(CHAOS_MR, or_indices=True)
+    return Reading.by_source_value(labels_of_values(every))
 
 
-def _names(study: Study, runs: Sequence[Run]) -> dict[str, str]:
-    """What pictures call the prediction of each run: its loss, and what else is needed to tell the losses apart."""
-    several = len({(run.network, run.task) for run in runs}) > 1
-    marked = {(c.network, c.task, c.loss): c.marked_loss for c in study.conditions}
-    titles = {run.run: marked[run.network, run.task, run.loss] for run in runs}
-    return {r.run: f"{titles[r.run]}, {r.network}, {r.task}" if several else titles[r.run] for r in runs}
+def _names_in(mask: NiftiMask) -> dict[int, str]:
+    """Value → name, where the file's header says them."""
+    return {s.key: s.name for s in mask.named() if isinstance(s.key, int) and s.name}
 
 
 def _kept(study: Study, runs: Sequence[Run], names: Mapping[str, str]) -> dict[str, dict[str, list[Run]]]:

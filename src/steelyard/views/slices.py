@@ -16,6 +16,8 @@ from steelyard.labels import LabelSet
 from steelyard.volume import Geometry
 
 WINDOW_PERCENTILES = (1.0, 99.5)  # of the whole volume: bright vessels and coil flare do not darken the organs
+AIR_HU = -500  # every CT image goes below it, and no MR image does
+SOFT_TISSUE_HU = (-160.0, 240.0)
 BODY_THRESHOLD = 40  # of 255, after windowing: air and its noise stay below
 MARGIN_MM = 8.0
 SCALE_BAR_MM = 50
@@ -64,9 +66,17 @@ def largest_slice(mask: np.ndarray) -> int | None:
     return int(areas.argmax()) if areas.any() else None
 
 
-def windowed(intensities: np.ndarray) -> np.ndarray:
-    """Grey values (uint8) between two percentiles of the volume; a constant volume turns black."""
+def grey_window(intensities: np.ndarray) -> tuple[float, float]:
+    """The values that are shown black and white: of CT those of soft tissue, of MR two percentiles of the volume."""
+    if intensities.min() < AIR_HU:
+        return SOFT_TISSUE_HU
     low, high = np.percentile(intensities, WINDOW_PERCENTILES)
+    return float(low), float(high)
+
+
+def windowed(intensities: np.ndarray) -> np.ndarray:
+    """Grey values (uint8) between the ends of `grey_window`; a constant volume turns black."""
+    low, high = grey_window(intensities)
     if high <= low:
         return np.zeros(intensities.shape, np.uint8)
     return np.round(np.clip((intensities - low) / (high - low), 0, 1) * 255).astype(np.uint8)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from steelyard.labels import LabelSet
+from steelyard.labels import LabelSet, Organ
 from steelyard.views.canvas import TEXT_PX, WHITE, Panel, font, marked, sheet
 from steelyard.views.shown_cases import ShownCase
 from steelyard.views.slabs import Drawing, View, draw, window
@@ -23,7 +24,9 @@ TRIAD_MM = 18.0
 SIDES = {"L": (1.0, 0.0, 0.0), "A": (0.0, -1.0, 0.0), "H": (0.0, 0.0, 1.0)}  # left, front (anterior), head; in LPS
 
 
-def stacked_model(case: ShownCase, *, predictions: Sequence[str] | None = None) -> Image.Image:
+def stacked_model(
+    case: ShownCase, *, predictions: Sequence[str] | None = None, organ: Organ | None = None
+) -> Image.Image:
     """The picture: a row in the organs' colours and one in grey; seen from above the front, and from below it.
 
     Every panel has one scale, and the pictures of one view have one frame, so that reference and segmentations can be
@@ -31,10 +34,13 @@ def stacked_model(case: ShownCase, *, predictions: Sequence[str] | None = None) 
 
     Args:
         predictions: the names of those to be shown; all when left out.
+        organ: this one alone.
     """
     names = list(case.predictions) if predictions is None else predictions
     shown = [] if case.reference is None else [("reference", case.reference)]
     shown += [(name, case.predictions[name]) for name in names]
+    if organ is not None:
+        shown = [(name, _alone(label_map, organ)) for name, label_map in shown]
     maps = [label_map for _, label_map in shown]
     wanted = [window(maps, view, 1.0, margin_mm=MARGIN_MM).shape for view in VIEWS.values()]
     px_per_mm = PANEL_PX / max(max(shape) for shape in wanted)
@@ -50,7 +56,8 @@ def stacked_model(case: ShownCase, *, predictions: Sequence[str] | None = None) 
     foot = [
         f"{case.case_id}: plates as thick as the slice step, {_step_mm(maps[0]):.1f} mm; patient's right on the left"
     ]
-    return sheet(rows, case.label_set.organs, paper=WHITE, foot=foot)
+    organs = case.label_set.organs if organ is None else (organ,)
+    return sheet(rows, organs, paper=WHITE, foot=foot)
 
 
 def coloured_pixels(drawn: Drawing, label_set: LabelSet) -> np.ndarray:
@@ -62,6 +69,10 @@ def coloured_pixels(drawn: Drawing, label_set: LabelSet) -> np.ndarray:
 def grey_pixels(drawn: Drawing) -> np.ndarray:
     """The drawing in one grey on white, RGB."""
     return _lit(np.where((drawn.classes > 0)[..., None], GREY, GROUND).astype(float), drawn)
+
+
+def _alone(label_map: LabelMap, organ: Organ) -> LabelMap:
+    return replace(label_map, labels=np.where(label_map.labels == organ.index, label_map.labels, 0))
 
 
 def _lit(colours: np.ndarray, drawn: Drawing) -> np.ndarray:
