@@ -31,3 +31,12 @@ def chaos_root() -> Path:
     if not named or not (Path(named) / "Train_Sets").is_dir():
         pytest.skip("STEELYARD_DATA names no folder with Train_Sets: the real CHAOS patients are not at hand")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def dicom_cases() -> Path:
+    """The folder of published DICOM series with NIfTI files beside them; the test is skipped where there is none."""
+    cases = Path(os.environ.get("STEELYARD_DATA", "")) / "dicom-cases"
+    if not os.environ.get("STEELYARD_DATA") or not cases.is_dir():
+        pytest.skip("STEELYARD_DATA names no folder with dicom-cases: the published DICOM series are not at hand")
+    return cases

@@ -18,6 +18,7 @@ import numpy as np
 
 from steelyard.errors import BadData
 from steelyard.io.dicom_decode import intensities
+from steelyard.io.dicom_folder import find_series
 from steelyard.io.dicom_header import (
     AGAIN,
     ORIENTATION_TOLERANCE,
@@ -35,7 +36,7 @@ PIXEL_SPACING_TOLERANCE = 1e-3  # relative, between the slices of one series: th
 SHEAR_TOLERANCE = 1e-2  # sideways step per step along the normal, 0.6°: below it distances change by less than 1e-4
 SIDEWAYS_TOLERANCE_MM = 0.1  # a slice off the line through the stack: well under a pixel, well over rounding
 SAME_PLACE_MM = 1e-2  # two slices closer than this are one position: no scanner images every 10 µm
-FEW_VALUES = 3  # in an error line
+FEW_VALUES, MANY_TITLES = 3, 12  # in an error line
 NOT_IMAGES = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})  # left by file managers and by CD writers
 
 
@@ -75,7 +76,8 @@ def read_headers(files_or_folder: Path | Sequence[Path]) -> Series:
     try:
         return _headers([files_or_folder] if files_or_folder.is_file() else image_files(files_or_folder))
     except BadData as error:
-        raise BadData(f"{files_or_folder}: {error}", file=error.file) from None
+        several = _several(files_or_folder) if files_or_folder.is_dir() else ""
+        raise BadData(several or f"{files_or_folder}: {error}", file=error.file) from None
 
 
 def read_pixels(series: Series) -> Volume:
@@ -99,6 +101,19 @@ def image_files(folder: Path) -> tuple[Path, ...]:
 def is_litter(file: Path) -> bool:
     """Whether a file was left by a file manager or CD writer: `.DS_Store`, `._name`, `Thumbs.db`, `DICOMDIR`."""
     return file.name.startswith(".") or file.name.lower() in NOT_IMAGES
+
+
+def _several(folder: Path) -> str:
+    """The line for a folder that holds several series: each by its title. Empty where it does not."""
+    found = find_series(folder)
+    if len(found) < 2:
+        return ""
+    titles = [f"({k + 1}) {series.title}" for k, series in enumerate(found[:MANY_TITLES])]
+    titles += [f"and {len(found) - MANY_TITLES} more"] * (len(found) > MANY_TITLES)
+    return (
+        f"{folder} holds {len(found)} series where one is wanted: {'; '.join(titles)}. Choose one: give its files, or "
+        "a folder that holds it alone."
+    )
 
 
 def _headers(files: Sequence[Path]) -> Series:
@@ -143,7 +158,8 @@ def _one_volume(headers: Sequence[SliceHeader]) -> None:
     for kind, values in aspects:
         counts = Counter(values)
         if len(counts) > 1:
-            told = ", ".join(f"{value} ({count} frames)" for value, count in counts.most_common(FEW_VALUES))
+            shares = [f"{value} ({n} frame{'s' * (n > 1)})" for value, n in counts.most_common(FEW_VALUES)]
+            told = ", ".join(shares)
             told += f" and {len(counts) - FEW_VALUES} more" * (len(counts) > FEW_VALUES)
             file = headers[0].name.file
             raise BadData(
