@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from steelyard.runstore import RunFolder, read_json
 from steelyard.study.heartbeat import read_beat
 from steelyard.study.status import is_held
 from studies import tiny_study, write_toml
+from warm_process import WarmProcess
 
 PATIENCE_S = 600.0  # nothing takes so long, even on a machine that does much else
 RUN = """
@@ -41,15 +40,10 @@ def write_study(folder: Path, patients: Path, **grid: Any) -> Path:
     )
 
 
-def start(study: Path, *, script: str = RUN, **options: Any) -> subprocess.Popen[str]:
+def start(study: Path, *, script: str = RUN, **options: Any) -> WarmProcess:
     """`run_study` with one thread, in a process of its own; its output and that of its workers can be read."""
     with study.with_suffix(".txt").open("a") as said:
-        return subprocess.Popen(
-            [sys.executable, "-u", "-c", script, str(study), repr(options)],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
-        )
+        return WarmProcess(script, study, repr(options), stdout=said, stderr=subprocess.STDOUT)
 
 
 def said_by(study: Path) -> list[str]:
@@ -81,7 +75,7 @@ def processes_in_the_middle(study: Path, *, epoch: int = 1) -> Iterator[tuple[Ru
             yield folder, beat.pid
 
 
-def wait_until(holds: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
+def wait_until(holds: Callable[[], Any], process: WarmProcess | None = None) -> Any:
     """What `holds` returns once that is something; fails when the process ends before, or after much patience."""
     until = time.monotonic() + PATIENCE_S
     while not (found := holds()):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from phantoms import write_chaos_patient
 from steelyard.study.spec import StudySpec, parse_spec
+from warm_process import run_warm
 
 PATIENTS = (1, 2, 3, 4)
 
@@ -53,13 +52,8 @@ def write_toml(path: Path, study: dict[str, Any]) -> Path:
 
 def steelyard(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, with the tests' modules importable."""
-    return subprocess.run(
-        [sys.executable, "-c", "from steelyard.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "COLUMNS": "200"} | environment,
-    )
+    main = "from steelyard.cli import main; main()"
+    return run_warm(main, *arguments, timeout=300, **{"COLUMNS": "200"} | environment)
 
 
 def _toml(value: Any) -> str:

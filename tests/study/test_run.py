@@ -9,7 +9,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from steelyard.runstore import RunFolder
 from steelyard.study.plan import make_plan
 from steelyard.study.run import run_study
 from studies import steelyard, tiny_spec, tiny_study, write_patients, write_toml
+from warm_process import WarmProcess
 
 SAVE_EVERY_EPOCH = "import steelyard.train as t; t.SECONDS_BETWEEN_SAVES = 0.0; "
 SLOW_STEPS = "import time; step = t.autocast; t.autocast = lambda *a: (time.sleep(0.01), step(*a))[1]; "
@@ -226,7 +226,7 @@ def test_a_case_without_reference_is_refused(patients: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_ten_kills_at_random_moments_change_no_bit(patients: Path, tmp_path: Path) -> None:
-    train = {"epochs": 300, "batch_size": 4, "validate_every": 50, "precision": "fp32", "device": "cpu"}
+    train = {"epochs": 150, "batch_size": 4, "validate_every": 50, "precision": "fp32", "device": "cpu"}
     grid = {"loss": ["iou0515"]}
     undisturbed = write_toml(tmp_path / "a.toml", tiny_study(patients, tmp_path / "a", train=train, grid=grid))
     killed = write_toml(tmp_path / "b.toml", tiny_study(patients, tmp_path / "b", train=train, grid=grid))
@@ -267,27 +267,16 @@ def finish(study: Path) -> int:
     return process.returncode
 
 
-def start(study: Path) -> subprocess.Popen[str]:
+def start(study: Path) -> WarmProcess:
     """`steelyard run` in a process of its own that saves its state after every epoch and takes its time."""
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", SAVE_EVERY_EPOCH + SLOW_STEPS + MAIN, "run", str(study)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-    )
+    return WarmProcess(SAVE_EVERY_EPOCH + SLOW_STEPS + MAIN, "run", study, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_in_one_line_and_exit_code_four(patients: Path, tmp_path: Path, number: int) -> None:
     train = {"epochs": 5000, "validate_every": 1000}
     file = write_toml(tmp_path / "s.toml", tiny_study(patients, tmp_path / "out", train=train))
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", MAIN, "run", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    process = WarmProcess(MAIN, "run", file)
     assert process.stdout is not None
     next(line for line in process.stdout if line.startswith("run 1/2"))
     time.sleep(0.5)
