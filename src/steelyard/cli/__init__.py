@@ -6,12 +6,25 @@ import sys
 
 import cyclopts
 
-from steelyard.cli import audit, calibrate, data, export_loss, fetch, scoring, studies, view
+from steelyard.cli import audit, calibrate, data, export_loss, fetch, figure, predict, scoring, studies, view
 from steelyard.cli.app import app
 from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError
 from steelyard.runstore import DISK_FULL, disk_full
 
-__all__ = ["app", "audit", "calibrate", "data", "export_loss", "fetch", "main", "scoring", "studies", "view"]
+__all__ = [
+    "app",
+    "audit",
+    "calibrate",
+    "data",
+    "export_loss",
+    "fetch",
+    "figure",
+    "main",
+    "predict",
+    "scoring",
+    "studies",
+    "view",
+]
 
 
 def main() -> None:

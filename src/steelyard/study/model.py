@@ -19,10 +19,10 @@ from steelyard.labels import CodedConcept, LabelSet, Organ
 from steelyard.networks import NETWORKS
 from steelyard.precision import Precision
 from steelyard.predict import predict_probabilities
-from steelyard.preprocess.cache import Preprocessing, prepare
+from steelyard.preprocess.cache import PreparedCase, Preprocessing, prepare
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
 from steelyard.study.objects import network_of
-from steelyard.study.spec import Part, PreprocessTable
+from steelyard.study.spec import CrfTable, Part, PreprocessTable
 from steelyard.study.task import task_label_set
 from steelyard.volume import Case, Volume
 
@@ -62,8 +62,8 @@ class Model:
     def channels(self) -> int:
         return self.phases * (2 * self.preprocessing.context + 1)
 
-    def probabilities(self, image: Volume) -> np.ndarray:
-        """Softmax probabilities (class, slice, row, column), float32, of an image on the image's own grid.
+    def prepared(self, image: Volume) -> PreparedCase:
+        """An image on the network's grid, with its place in the image's own (`plane`).
 
         Raises:
             BadData: the image has another number of phases, or holds values that are not finite.
@@ -74,10 +74,17 @@ class Model:
                 f"{self.name} takes images of {self.phases} channels ({' or '.join(self.sequences)}); came {came}. "
                 "Give it the sequence that it was trained on."
             )
-        prepared = prepare(Case("image", "", self.sequences[0], image, None), self.preprocessing)
+        return prepare(Case("given", "", self.sequences[0], image, None), self.preprocessing)
+
+    def probabilities_of(self, prepared: PreparedCase) -> np.ndarray:
+        """Softmax probabilities (class, slice, row, column), float32, on the image's own grid."""
         return predict_probabilities(
             self.network, prepared, context=self.preprocessing.context, device=self.device, precision=self.precision
         )
+
+    def probabilities(self, image: Volume) -> np.ndarray:
+        """Both in one: from an image to the probabilities of its voxels."""
+        return self.probabilities_of(self.prepared(image))
 
 
 def load_model(path: Path, *, device: str = "auto") -> Model:
@@ -110,6 +117,7 @@ def load_model(path: Path, *, device: str = "auto") -> Model:
             "network_title": part.title,
         }
         crf = record["spec"].get("crf")
+        CrfTable.model_validate(crf or {})
     except ValidationError as error:
         what = error.errors()[0]
         raise _damaged(folder, f"{'.'.join(map(str, what['loc']))}: {what['msg']}") from None

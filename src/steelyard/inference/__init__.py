@@ -1,0 +1,1 @@
+"""Use: a scan and a trained model in; organs, volumes and pictures out."""
