@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.valuerep import PersonName
 
 from steelyard.errors import BadData
 
@@ -177,7 +178,7 @@ def text(data: pydicom.Dataset | None, keyword: str, name: ImageName) -> str:
             value = _value(data, keyword)
             if value is None:
                 return ""
-            if isinstance(value, str) or not isinstance(value, Iterable):
+            if isinstance(value, str | PersonName) or not isinstance(value, Iterable):
                 return str(value).strip()
             return "\\".join(str(part) for part in value)
     except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
