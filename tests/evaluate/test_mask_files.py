@@ -6,6 +6,7 @@ import numpy as np
 
 from steelyard.datasets.phantom import write_phantom
 from steelyard.evaluate.mask_files import PngMasks
+from steelyard.evaluate.structures import Reading
 from steelyard.io.dicom_series import read_headers
 from steelyard.labels import CHAOS_MR
 
@@ -19,8 +20,10 @@ def test_names_that_run_against_the_positions_change_nothing(tmp_path):
         turned.mkdir(parents=True)
         for number, file in enumerate(sorted(folder.iterdir(), reverse=True)):
             shutil.copy(file, turned / f"{number:03d}{file.suffix}")
-    wanted = PngMasks(masks, read_headers(images)).read(CHAOS_MR)
-    found = PngMasks(tmp_path / "turned" / "Ground", read_headers(tmp_path / "turned" / "InPhase")).read(CHAOS_MR)
+    wanted = PngMasks(masks, read_headers(images)).read(Reading.by_source_value(CHAOS_MR))
+    found = PngMasks(tmp_path / "turned" / "Ground", read_headers(tmp_path / "turned" / "InPhase")).read(
+        Reading.by_source_value(CHAOS_MR)
+    )
     assert (wanted.labels != wanted.labels[::-1]).any()
     np.testing.assert_array_equal(found.labels, wanted.labels)
     assert found.geometry.same_grid(wanted.geometry)

@@ -205,11 +205,15 @@ def test_other_grey_values_become_labels(patient, shifted):
 
 def test_png_references_and_a_nifti_prediction_of_class_indices_meet_on_one_grid(patient, tmp_path):
     from steelyard.evaluate.mask_files import PngMasks
+    from steelyard.evaluate.structures import Reading
     from steelyard.io.dicom_series import read_headers
     from steelyard.io.nifti import write_label_map
 
     series = patient / "DICOM_anon" / "InPhase"
-    write_label_map(tmp_path / "mine.nii.gz", PngMasks(patient / "Ground", read_headers(series)).read(CHAOS_MR))
+    write_label_map(
+        tmp_path / "mine.nii.gz",
+        PngMasks(patient / "Ground", read_headers(series)).read(Reading.by_source_value(CHAOS_MR)),
+    )
     found = scores(evaluate_paths(patient / "Ground", tmp_path / "mine.nii.gz", dicom=series))
     assert [found["mine", organ.name, "dice"] for organ in CHAOS_MR.organs] == [1, 1, 1, 1]
 

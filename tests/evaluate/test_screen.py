@@ -59,9 +59,11 @@ def test_many_cases_show_means_only():
     assert not any("case-3" in line for line in lines)
 
 
-@pytest.mark.parametrize(("convention", "shown", "hidden"), [("chaos", "ASSD", "BF"), ("matlab", "BF", "ASSD")])
+@pytest.mark.parametrize(
+    ("convention", "shown", "hidden"), [("chaos", "ASSD", "BF"), ("matlab", "BF", "ASSD"), ("monai", "ASSD", "RAVD")]
+)
 def test_a_convention_shows_its_own_columns(convention, shown, hidden):
-    text = "\n".join(screen(case(BOTH, convention=convention)))
+    text = "\n".join(screen(case(BOTH, conventions=[convention])))
     assert shown in text
     assert hidden not in text
 

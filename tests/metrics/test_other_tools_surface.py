@@ -119,8 +119,8 @@ def test_off_the_edge_monai_measures_what_chaos_does_and_shares_its_work():
 
 
 def test_a_sheared_grid_is_measured_along_its_axes_by_the_other_tools():
-    """Each slice is shifted by 4 mm along the columns: 5 mm in the patient and along the axis, 5 mm long; but one column
-    back it is √(3² + 1²) mm in the patient, and √(5² + 3²) to tools that take the axes for right-angled."""
+    """Each slice is shifted by 4 mm along the columns, so that its step is 5 mm long. One slice up and one column back
+    it is √(3² + 1²) mm in the patient, and √(5² + 3²) to tools that take the axes for right-angled."""
     affine = np.diag([3.0, 2.0, 3.0, 1.0])
     affine[2, 0] = 4.0
     pair = OrganPair(mask_of(SHAPE, (2, 2, 2)), mask_of(SHAPE, (3, 2, 1)), Geometry(SHAPE, affine))

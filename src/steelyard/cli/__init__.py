@@ -6,7 +6,7 @@ import sys
 
 import cyclopts
 
-from steelyard.cli import audit, calibrate, data, export_loss, fetch, figure, predict, scoring, studies, view
+from steelyard.cli import audit, calibrate, data, evaluate, export_loss, fetch, figure, predict, scoring, studies, view
 from steelyard.cli.app import app
 from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError
 from steelyard.runstore import DISK_FULL, disk_full
@@ -16,6 +16,7 @@ __all__ = [
     "audit",
     "calibrate",
     "data",
+    "evaluate",
     "export_loss",
     "fetch",
     "figure",

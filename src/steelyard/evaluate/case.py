@@ -82,7 +82,7 @@ def evaluate_case(
         BadData: masks on different grids or with different label sets.
         BadSpec: no such convention.
     """
-    _check_pair(reference, prediction, case_id)
+    check_pair(reference, prediction, case_id)
     chosen = _chosen(conventions)
     pairs = [
         OrganPair(
@@ -159,7 +159,8 @@ def pool(evaluations: Sequence[CaseEvaluation]) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-def _check_pair(reference: LabelMap, prediction: LabelMap, case_id: str) -> None:
+def check_pair(reference: LabelMap, prediction: LabelMap, case_id: str) -> None:
+    """`BadData` unless both lie on one grid and hold the same organs."""
     if not reference.geometry.same_grid(prediction.geometry):
         raise BadData(
             f"case {case_id}: reference {_grid(reference)} and prediction {_grid(prediction)} lie on different grids. "

@@ -1,26 +1,36 @@
-"""Scores from files: a reference and a prediction, as NIfTI files, folders of them, or folders of PNG masks."""
+"""From two paths to pairs of masks: which case belongs to which, and which structure to which organ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate.case import OF_STUDIES, CaseEvaluation, ConventionName, evaluate_case
-from steelyard.evaluate.label_sets import labels_of_values
-from steelyard.evaluate.mask_files import NiftiMask, PngMasks, nifti_files, png_files, without_suffix
+from steelyard.evaluate.label_sets import LabelChoice
+from steelyard.evaluate.mask_files import NiftiMask, PngMasks
+from steelyard.evaluate.matching import Held, OrganTable, match
+from steelyard.evaluate.named_masks import SegMask
+from steelyard.evaluate.places import SINGLE, Mask, Place, find_place
+from steelyard.evaluate.regrid import turned_onto
+from steelyard.evaluate.structures import Structure
 from steelyard.io.dicom_series import Series, read_headers
-from steelyard.io.nifti import SUFFIXES
-from steelyard.labels import CHAOS_MR, LabelSet
-from steelyard.volume import LabelMap
+from steelyard.labels import LabelSet
+from steelyard.volume import Geometry, LabelMap
 
 FEW_NAMES = 5  # missing counterparts in a message
+IMAGE_SUFFIX = "_0000"  # of nnU-Net's images, which are no label maps
 
-WHITE = 255
-BINARY = ([{1}, {WHITE}], [{WHITE}, {1}])  # one organ, written in two manners
 
-Mask = NiftiMask | PngMasks
+@dataclass(frozen=True)
+class Found:
+    """Cases on disk before anything is read: those with both masks, and those that one side lacks."""
+
+    masks: tuple[tuple[str, Mask, Mask], ...]
+    series: Series | None = None
+    without_prediction: tuple[str, ...] = ()
+    without_reference: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,15 +40,20 @@ class PathPair:
     case_id: str
     reference: Mask
     prediction: Mask
-    label_set: LabelSet
-    or_indices: bool
+    table: OrganTable
+    grid: Geometry | None = None
 
     def read(self) -> tuple[LabelMap, LabelMap]:
-        """Reference and prediction, each on its own grid."""
-        reference, prediction = (
-            mask.read(self.label_set, or_indices=self.or_indices) for mask in (self.reference, self.prediction)
-        )
-        return reference, prediction
+        """Reference and prediction. SEG files lie on the grid of the DICOM series, else of the other side's mask.
+
+        A prediction with the reference's voxels in another order (turned or mirrored axes) is put in theirs.
+        """
+        if isinstance(self.reference, SegMask) and not isinstance(self.prediction, SegMask):
+            prediction = self.prediction.read(self.table.prediction)
+            return self.reference.read(self.table.reference, on=prediction.geometry), prediction
+        reference = self.reference.read(self.table.reference, on=self.grid)
+        prediction = self.prediction.read(self.table.prediction, on=reference.geometry)
+        return reference, turned_onto(prediction, reference.geometry)
 
 
 def evaluate_paths(
@@ -47,116 +62,136 @@ def evaluate_paths(
     *,
     dicom: Path | None = None,
     conventions: Sequence[ConventionName] = OF_STUDIES,
-    labels: LabelSet | None = None,
+    labels: LabelSet | LabelChoice | None = None,
 ) -> list[CaseEvaluation]:
     """Every case of `prediction` scored against its counterpart of equal name in `reference`.
 
     Arguments and errors are those of `find_pairs`. Files know no patient: `patient_id` is the case's name.
     """
-    evaluations = []
-    for pair in find_pairs(reference, prediction, dicom=dicom, labels=labels):
-        masks = pair.read()
-        evaluations.append(
-            evaluate_case(*masks, case_id=pair.case_id, patient_id=pair.case_id, conventions=conventions)
-        )
-    return evaluations
+    return [evaluate_pair(pair, conventions) for pair in find_pairs(reference, prediction, dicom=dicom, labels=labels)]
+
+
+def evaluate_pair(pair: PathPair, conventions: Sequence[ConventionName] = OF_STUDIES) -> CaseEvaluation:
+    """One case, read and scored."""
+    return evaluate_case(*pair.read(), case_id=pair.case_id, patient_id=pair.case_id, conventions=conventions)
 
 
 def find_pairs(
-    reference: Path, prediction: Path, *, dicom: Path | None = None, labels: LabelSet | None = None
+    reference: Path,
+    prediction: Path,
+    *,
+    dicom: Path | None = None,
+    labels: LabelSet | LabelChoice | None = None,
 ) -> list[PathPair]:
     """Every case of `prediction` with its counterpart of equal name in `reference`, sorted by name.
 
     Args:
-        reference, prediction: two NIfTI files, whose names may differ (the case is called after the prediction); two
-            folders of NIfTI files with equal names; or folders of PNG masks. A file and a PNG folder may be mixed.
-        dicom: the DICOM series that PNG masks were drawn on: it owns their grid.
-        labels: organs and the values that stand for them in the files. Without it every value v found is an organ
-            `label_v`; masks that hold no value but CHAOS's (63, 126, 189, 252) are read as its organs, with NIfTI
-            files of class indices beside them allowed, and binary masks of 1 and of 255 are one organ.
+        reference, prediction: two single cases, whose names may differ (the case is called after the prediction), or
+            two folders with cases of equal names. `steelyard.evaluate.places` tells what may be in them.
+        dicom: the DICOM series that PNG masks were drawn on, or whose grid SEG files are to be read on.
+        labels: organs and what stands for them in the files. Without it names are compared where both sides have them.
+            Else every value v found is an organ `label_v`; masks that hold no value but CHAOS's (63, 126, 189, 252) are
+            read as its organs, with NIfTI files of class indices beside them allowed, and binary masks of 1 and of 255
+            are one organ.
 
     Raises:
         BadData: a file that cannot be read, a case without counterpart, grids or values that do not fit.
-        BadSpec: `dicom` missing for PNG masks, or given without any.
+        BadSpec: `dicom` missing for PNG masks, or given without use; labels that do not fit.
     """
-    pairs = _pairs(reference, prediction, dicom)
-    label_set = labels or _suggested_labels([pair[1] for pair in pairs], [pair[2] for pair in pairs])
-    return [PathPair(*pair, label_set, or_indices=labels is None) for pair in pairs]
+    found = find_cases(reference, prediction, dicom=dicom)
+    choice = LabelChoice.of(labels) if isinstance(labels, LabelSet) else labels
+    held = {name: tuple(look(mask, values=choice is None) for mask in masks) for name, *masks in found.masks}
+    return pairs_of(found, match_sides(found, choice, held))
 
 
-def _pairs(reference: Path, prediction: Path, dicom: Path | None) -> list[tuple[str, Mask, Mask]]:
-    kinds = [_kind(path) for path in (reference, prediction)]
+def find_cases(reference: Path, prediction: Path, *, dicom: Path | None = None, allow_missing: bool = False) -> Found:
+    """The cases of both paths, paired by name; `allow_missing` lists those without counterpart instead of refusing."""
+    places = find_place(reference), find_place(prediction)
+    kinds = {place.kind for place in places}
     if "png" in kinds and dicom is None:
         raise BadSpec("PNG masks carry no spacing. Name the DICOM series they were drawn on: --dicom SERIES.")
-    if "png" not in kinds and dicom is not None:
-        raise BadSpec("--dicom gives PNG masks their grid, but both sides are NIfTI, which has its own. Leave it out.")
-    if kinds == ["nifti folder", "nifti folder"]:
-        return _pairs_of_folders(reference, prediction)
-    if "nifti folder" in kinds:
-        raise BadData(
-            f"a folder of NIfTI files needs another one as counterpart; came {reference} and {prediction}. "
-            "Name two folders or two files."
+    if not kinds & {"png", "seg"} and dicom is not None:
+        raise BadSpec(
+            "--dicom gives PNG masks and single SEG files their grid, but both sides have their own. Leave it out."
         )
     series = read_headers(dicom) if dicom is not None else None
-    reference_mask, prediction_mask = _mask(reference, series), _mask(prediction, series)
-    return [(prediction_mask.name, reference_mask, prediction_mask)]
+    singles = [place.kind in SINGLE for place in places]
+    if all(singles):
+        masks = [_only(place, series) for place in places]
+        return Found(((masks[1].name, masks[0], masks[1]),), series)
+    if any(singles):
+        masks = [
+            _only(place, series) if place.kind in SINGLE else _one_case(place, other)
+            for place, other in (places, places[::-1])
+        ]
+        return Found(((masks[1].name, masks[0], masks[1]),), series)
+    return _paired(*places, series, allow_missing=allow_missing)
 
 
-def _mask(path: Path, series: Series | None) -> Mask:
-    return PngMasks(path, series) if path.is_dir() and series is not None else NiftiMask(path)
+def look(mask: Mask, *, values: bool) -> tuple[Structure, ...]:
+    """What one mask holds, by names; where it has none, and `values` is asked for, the values of its voxels."""
+    named = mask.named()
+    if named or not values or not isinstance(mask, NiftiMask | PngMasks):
+        return named
+    return tuple(Structure(value) for value in sorted(mask.values() - {0}))
 
 
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        try:
-            found = [kind for kind, files in (("nifti folder", nifti_files), ("png", png_files)) if files(path)]
-        except OSError as error:
-            raise BadData(f"the folder {path} cannot be read ({error.strerror}). Check its permissions.") from None
-        if len(found) == 1:
-            return found[0]
-        what = "both NIfTI files and PNG masks" if found else "neither NIfTI files nor PNG masks"
-        raise BadData(f"{path} holds {what} where one kind is wanted. Name a folder of one kind.")
-    if not path.exists():
-        raise BadData(f"there is no {path}. Check the name.")
-    if not path.name.endswith(SUFFIXES):
-        raise BadData(f"{path} is no NIfTI file (.nii, .nii.gz) and no folder. Name one of these.", file=path)
-    return "nifti"
+def match_sides(
+    found: Found, choice: LabelChoice | None, held: Mapping[str, Sequence[Sequence[Structure]]]
+) -> OrganTable:
+    """What the two sides hold, matched. `held`: for each case that could be looked at, what its two masks hold."""
+    sides: list[Held] = []
+    for place, side in enumerate(("reference", "prediction")):
+        masks = [case[1 + place] for case in found.masks]
+        structures = [structure for both in held.values() for structure in both[place]]
+        by_key = {
+            structure.key: structure for structure in sorted(structures, key=lambda known: known.name is not None)
+        }
+        described = [mask.described for mask in masks if isinstance(mask, NiftiMask) and mask.described]
+        refusal = next((names.refusal for names in described if names.refusal), None)
+        by_value = all(isinstance(mask, NiftiMask | PngMasks) for mask in masks)
+        in_order = sorted(by_key.values(), key=lambda known: known.key if isinstance(known.key, int) else 0)
+        sides.append(Held(side, tuple(in_order), by_value, bool(described), refusal))
+    return match(sides[0], sides[1], choice)
 
 
-def _pairs_of_folders(reference: Path, prediction: Path) -> list[tuple[str, Mask, Mask]]:
-    references, predictions = _by_name(reference), _by_name(prediction)
-    if not references.keys() & predictions.keys():
-        raise BadData(f"no file of {prediction} has the name of one in {reference}. Give counterparts equal names.")
-    for here, there, where in ((references, predictions, prediction), (predictions, references, reference)):
-        missing = sorted(here.keys() - there.keys())
-        if missing:
+def pairs_of(found: Found, table: OrganTable) -> list[PathPair]:
+    """The cases with what they are read with."""
+    grid = None if found.series is None else found.series.geometry
+    return [PathPair(name, reference, prediction, table, grid) for name, reference, prediction in found.masks]
+
+
+def _only(place: Place, series: Series | None) -> Mask:
+    return next(iter(place.masks(series).values()))
+
+
+def _one_case(place: Place, other: Place) -> Mask:
+    """A folder that faces a single file: its organ files are one case, or it holds one case only."""
+    if place.kind == "nifti folder":
+        return place.as_one_case()
+    masks = place.masks(None)
+    if len(masks) != 1:
+        raise BadData(f"{place.path} holds {len(masks)} cases, {other.path} is one. Name one case on each side.")
+    return next(iter(masks.values()))
+
+
+def _paired(reference: Place, prediction: Place, series: Series | None, *, allow_missing: bool) -> Found:
+    references, predictions = reference.masks(series), prediction.masks(series)
+    common = sorted(references.keys() & predictions.keys())
+    if not common:
+        hint = "Give counterparts equal names."
+        if any(name.removesuffix(IMAGE_SUFFIX) in predictions for name in references if name.endswith(IMAGE_SUFFIX)):
+            hint = f"Files that end in {IMAGE_SUFFIX} are nnU-Net's images; name the folder of labels."
+        raise BadData(f"no file of {prediction.path} has the name of one in {reference.path}. {hint}")
+    without = sorted(references.keys() - common), sorted(predictions.keys() - common)
+    for missing, where in zip(without, (prediction, reference), strict=True):
+        if missing and not allow_missing:
             shown = ", ".join(missing[:FEW_NAMES]) + (
                 f" and {len(missing) - FEW_NAMES} more" * (len(missing) > FEW_NAMES)
             )
-            raise BadData(f"{where} lacks a counterpart of {shown}. Add it, or take the other one away.")
-    return [(name, NiftiMask(references[name]), NiftiMask(predictions[name])) for name in sorted(references)]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for file in nifti_files(folder):
-        if without_suffix(file) in named:
             raise BadData(
-                f"{folder} holds both {named[without_suffix(file)].name} and {file.name}. Remove one.", file=file
+                f"{where.path} lacks a counterpart of {shown}. Add it, take the other one away, or score the rest with "
+                "--allow-missing."
             )
-        named[without_suffix(file)] = file
-    return named
-
-
-def _suggested_labels(references: list[Mask], predictions: list[Mask]) -> LabelSet:
-    sides = [set().union(*(mask.values() for mask in masks)) - {0} for masks in (references, predictions)]
-    greys = {organ.source_value for organ in CHAOS_MR.organs}
-    indices = {organ.index for organ in CHAOS_MR.organs}
-    if any(side and side <= greys for side in sides) and all(side <= greys or side <= indices for side in sides):
-        return CHAOS_MR
-    if sides in BINARY:
-        return labels_of_values({WHITE})
-    if all(sides) and not sides[0] & sides[1]:
-        said = " and ".join(", ".join(map(str, sorted(side))) for side in sides)
-        raise BadData(f"reference and prediction have no value in common ({said}). Map one to the other's values.")
-    return labels_of_values(sides[0] | sides[1])
+    masks = tuple((name, references[name], predictions[name]) for name in common)
+    return Found(masks, series, tuple(without[0]), tuple(without[1]))

@@ -64,7 +64,7 @@ def assd_from_prediction_mm(pair: OrganPair) -> float | None:
     missed=DIAGONAL,
 )
 def assd_mm_deepmind(pair: OrganPair) -> float | None:
-    """(`assd_from_reference_mm` + `assd_from_prediction_mm`) / 2. The library prints the two and leaves the mean to us."""
+    """(`assd_from_reference_mm` + `assd_from_prediction_mm`) / 2. The library gives these two, not their mean."""
     directed = (assd_from_reference_mm(pair), assd_from_prediction_mm(pair))
     return None if directed[0] is None or directed[1] is None else (directed[0] + directed[1]) / 2
 

@@ -89,7 +89,7 @@ class OrganPair:
 
         The same numbers as `distances` where no mask touches the image edge, on a grid of right angles.
         """
-        if not self._touches_edge and self._right_angled:
+        if not self._touches_edge and self.right_angled:
             return self.distances
         return self._between_borders(np.diag(self.geometry.spacing_mm), image_edge=True)
 
@@ -133,7 +133,7 @@ class OrganPair:
         return any(bool(mask[face].any()) for mask in (self.reference, self.prediction) for face in faces)
 
     @cached_property
-    def _right_angled(self) -> bool:
+    def right_angled(self) -> bool:
         axes = self.geometry.affine[:3, :3] / np.array(self.geometry.spacing_mm)
         return bool(np.abs(axes.T @ axes - np.eye(3)).max() < RIGHT_ANGLE_TOLERANCE)
 

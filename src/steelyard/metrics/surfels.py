@@ -53,7 +53,7 @@ def surfel_distances(
 
 
 def block_patterns(mask: np.ndarray) -> np.ndarray:
-    """For each corner of voxels, which of the eight around it are on: bit k for `CORNERS[k]`. One larger than the mask."""
+    """For each corner of voxels, one more along each axis than voxels, which of the eight around are on: `CORNERS`."""
     padded = np.pad(mask, 1).astype(np.uint8)
     sizes = [n - 1 for n in padded.shape]
     patterns = np.zeros(sizes, np.uint8)
