@@ -30,7 +30,7 @@ def slice_pairs(pairs: Sequence[SlicePair], *, predictions: Sequence[str] | None
     """The figure: a row per slice, in radiological view and true proportions, all rows at one scale.
 
     The reference is shown on black, without one the bare image; every prediction follows, half transparent on the
-    image, under its Dice values in the whole case where they are known.
+    image, under its Dice values in the whole case where they are known. Without predictions, the reference does.
 
     Args:
         predictions: the names of those to be shown; all when left out.
@@ -49,6 +49,9 @@ def slice_pairs(pairs: Sequence[SlicePair], *, predictions: Sequence[str] | None
         for name in case.predictions if predictions is None else predictions:
             seen = screen.on_image(case.predictions[name], pair.index, px_per_mm)
             row.append(Panel(screen.marked(seen, px_per_mm), (screen.dice(name), name)))
+        if len(row) == 1 and case.reference is not None:
+            seen = screen.on_image(case.reference, pair.index, px_per_mm)
+            row.append(Panel(screen.marked(seen, px_per_mm), ("", "reference on the image")))
         rows.append(row)
     return sheet(rows, pairs[0].case.label_set.organs, paper=BLACK)
 

@@ -20,7 +20,8 @@ FINER = 2  # drawn this much larger, then averaged: smooth edges
 MARGIN_MM = 16.0
 GREY = (196, 196, 196)
 GROUND = (255, 255, 255)
-TRIAD_MM = 18.0
+STRIP_PX = 64  # below the picture, for directions and scale
+ARROW_PX = 26
 SIDES = {"L": (1.0, 0.0, 0.0), "A": (0.0, -1.0, 0.0), "H": (0.0, 0.0, 1.0)}  # left, front (anterior), head; in LPS
 
 
@@ -83,6 +84,7 @@ def _lit(colours: np.ndarray, drawn: Drawing) -> np.ndarray:
 def _finish(pixels: np.ndarray, view: View, px_per_mm: float) -> np.ndarray:
     height, width = (side // FINER for side in pixels.shape[:2])
     small = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    small = np.pad(small, [(0, STRIP_PX), (0, 0), (0, 0)], constant_values=255)
     lettered = marked(small, paper=WHITE, px_per_mm=px_per_mm, left="R", right="L")
     return _with_triad(lettered, view)
 
@@ -90,8 +92,8 @@ def _finish(pixels: np.ndarray, view: View, px_per_mm: float) -> np.ndarray:
 def _with_triad(pixels: np.ndarray, view: View) -> np.ndarray:
     """Three arrows in the lower left corner: to the patient's left, front and head."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    pen, length = ImageDraw.Draw(image), 26
-    centre = np.array([46.0, pixels.shape[0] - 46.0])
+    pen, length = ImageDraw.Draw(image), ARROW_PX
+    centre = np.array([46.0, pixels.shape[0] - 26.0])
     for letter, direction in SIDES.items():
         right, up, _ = view.axes @ np.array(direction)
         end = centre + length * np.array([right, -up])
