@@ -133,7 +133,12 @@ def _refer_to_source(content: Dataset, headers: SourceHeaders) -> None:
     classes = {place.instance_uid: place.class_uid for place in headers.slices}
     numbers = [place.frame_number for place in headers.slices]
 
+    corrected = set()
+
     def correct(item: Dataset, element: DataElement) -> None:
+        if id(element) in corrected:  # the frames of several segments share one reference to their slice
+            return
+        corrected.add(id(element))
         if element.keyword == "ReferencedSOPClassUID" and item.ReferencedSOPInstanceUID in classes:
             element.value = classes[item.ReferencedSOPInstanceUID]
         elif element.keyword == "ReferencedFrameNumber":

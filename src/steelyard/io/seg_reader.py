@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +40,10 @@ def read_seg(path: Path, *, on: Geometry | None = None) -> LabelMap:
     """The organs of a SEG file, BINARY or LABELMAP, on its own grid or on the grid `on`.
 
     The label set follows the segments in the order of their numbers: name from the segment's label, source value from
-    its number, colour and coded concept where it has them. The own grid reaches from the first frame to the last, with
-    the slices along the normal; where frames are missing, the step between slices is the smallest gap between two
-    frames, unless that does not divide the other gaps but the stated SpacingBetweenSlices does. A FRACTIONAL file is
-    read if it holds nothing but 0 and 1.
+    its number, colour and coded concept where it has them. The own grid reaches from the first frame to the last. Where
+    all frames of a slice are missing, the step between slices is the stated SpacingBetweenSlices if frames lie one or
+    two such steps apart, else the smallest gap; all gaps must be multiples of it. A FRACTIONAL file is read if it holds
+    nothing but 0 and 1.
 
     With `on`, frames are placed on that grid, whichever way it runs along the same axes; slices without a frame are
     empty. `BadData` if the frames do not lie on it.
@@ -74,6 +73,7 @@ class _Frames:
 
     masks: np.ndarray
     segments: tuple[int, ...] | None
+    background: int  # the segment number of what is no organ
     positions: np.ndarray
     rows: np.ndarray  # the step from row to row, mm
     columns: np.ndarray
@@ -93,18 +93,8 @@ def _label_map(content: Dataset, on: Geometry | None) -> LabelMap:
     frames = _frames(content)
     geometry, places = _grid(frames, on)
     labels = np.zeros(geometry.shape, np.uint8)
-    for k, mask in enumerate(frames.masks):
-        target = labels[places[k]]
-        if frames.segments is None:
-            lookup = np.zeros(int(max(mask.max(), *class_of)) + 1, np.uint8)
-            for number, index in class_of.items():
-                lookup[number] = index
-            found = lookup[mask]
-        else:
-            number = frames.segments[k]
-            if number not in class_of:
-                raise BadData(f"frame {k + 1} belongs to segment {number}, which is not described. {AGAIN}")
-            found = np.where(mask, np.uint8(class_of[number]), np.uint8(0))
+    for k, place in enumerate(places):
+        target, found = labels[place], _classes(frames, k, class_of)
         shared = (target > 0) & (found > 0) & (target != found)
         if shared.any():
             names = [organs[int(labelled[shared][0]) - 1].title for labelled in (target, found)]
@@ -117,11 +107,25 @@ def _label_map(content: Dataset, on: Geometry | None) -> LabelMap:
     return own if on is None else _moved(own, on)
 
 
+def _classes(frames: _Frames, k: int, class_of: dict[int, int]) -> np.ndarray:
+    """Class indices (row, column) of one frame."""
+    if frames.segments is not None:
+        if frames.segments[k] not in class_of:
+            raise BadData(f"frame {k + 1} belongs to segment {frames.segments[k]}, which is not described. {AGAIN}")
+        return np.where(frames.masks[k], np.uint8(class_of[frames.segments[k]]), np.uint8(0))
+    classes = np.zeros(frames.masks[k].shape, np.uint8)
+    for number in np.unique(frames.masks[k]).tolist():
+        if number in class_of:
+            classes[frames.masks[k] == number] = class_of[number]
+        elif number not in (0, frames.background):
+            raise BadData(f"frame {k + 1} holds segment {number}, which is not described. {AGAIN}")
+    return classes
+
+
 def _organs(content: Dataset) -> tuple[list[Organ], dict[int, int]]:
     """The organs, and the class index for each segment number; a described background (number 0) is left out."""
     described = sorted(content.SegmentSequence, key=lambda segment: int(segment.SegmentNumber))
-    background = int(content.get("PixelPaddingValue", 0)) if _is_label_map(content) else 0
-    described = [segment for segment in described if int(segment.SegmentNumber) not in (0, background)]
+    described = [segment for segment in described if int(segment.SegmentNumber) not in (0, _background(content))]
     if not 1 <= len(described) <= MOST_ORGANS:
         raise BadData(f"1 to {MOST_ORGANS} segments were wanted; came {len(described)}.")
     organs: list[Organ] = []
@@ -176,6 +180,7 @@ def _frames(content: Dataset) -> _Frames:
     return _Frames(
         masks=masks,
         segments=segments,
+        background=_background(content),
         positions=np.array(
             [_group(frame, shared, "PlanePositionSequence").ImagePositionPatient for frame in each]
         ).astype(float),
@@ -226,18 +231,17 @@ def _grid(frames: _Frames, on: Geometry | None) -> tuple[Geometry, list[int]]:
 
 
 def _step_mm(gaps: np.ndarray, frames: _Frames, on: Geometry | None) -> float:
-    """The distance from slice to slice.
-
-    With a grid to lie on, its own step. Else the smallest gap if all others are multiples of it: neighbours are almost
-    always there. The stated step comes second, because some scanners state the room between slices in its place.
-    """
+    """The distance from slice to slice: the first candidate of which all gaps between frames are multiples."""
+    candidates: list[float | None]
     if on is not None:
         along = np.abs((on.affine[:3, :3] / np.array(on.spacing_mm)).T @ frames.normal)
-        candidates: Sequence[float | None] = (on.spacing_mm[int(along.argmax())],)
+        candidates = [on.spacing_mm[int(along.argmax())]]
     elif not gaps.size:
-        candidates = (frames.stated_step_mm, frames.thickness_mm)
+        candidates = [frames.stated_step_mm, frames.thickness_mm]
     else:
-        candidates = (float(gaps.min()), frames.stated_step_mm)
+        stated, smallest = frames.stated_step_mm, float(gaps.min())
+        sound = stated is not None and smallest < 2.5 * stated and not _is_room(frames, smallest)
+        candidates = [stated if sound else None, smallest, stated]
     for step in candidates:
         if step is not None and (np.abs(gaps / step - np.round(gaps / step)) <= STEP_TOLERANCE * (gaps / step)).all():
             return step
@@ -246,6 +250,17 @@ def _step_mm(gaps: np.ndarray, frames: _Frames, on: Geometry | None) -> float:
     if not gaps.size:
         raise BadData("it holds a single slice and says nothing of its thickness. Name the scan that it belongs to.")
     raise BadData(f"its slices are unevenly spaced, by {gaps.min():.4g} to {gaps.max():.4g} mm. {AGAIN}")
+
+
+def _is_room(frames: _Frames, gap_mm: float) -> bool:
+    """Whether the stated step is the empty room between slices, as some scanners have it: thickness + room = step."""
+    if (
+        frames.stated_step_mm is None
+        or frames.thickness_mm is None
+        or frames.stated_step_mm > 0.9 * frames.thickness_mm
+    ):
+        return False
+    return abs(frames.stated_step_mm + frames.thickness_mm - gap_mm) <= STEP_TOLERANCE * gap_mm
 
 
 def _moved(own: LabelMap, on: Geometry) -> LabelMap:
@@ -279,6 +294,10 @@ def _group(frame: Dataset, shared: Dataset, keyword: str) -> Dataset:
 
 def _is_label_map(content: Dataset) -> bool:
     return str(content.get("SegmentationType")) == "LABELMAP"
+
+
+def _background(content: Dataset) -> int:
+    return int(content.get("PixelPaddingValue", 0)) if _is_label_map(content) else 0
 
 
 def _positive(value: object) -> float | None:
