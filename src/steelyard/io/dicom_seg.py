@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import highdicom as hd
@@ -22,7 +23,6 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 from skimage.color import rgb2lab
 
-import steelyard
 from steelyard.errors import BadData
 from steelyard.io.dicom_series import Series
 from steelyard.io.seg_reader import PRIVATE_SCHEME, read_seg
@@ -33,6 +33,7 @@ from steelyard.volume import LabelMap
 
 __all__ = ["read_seg", "write_seg"]
 
+VERSION = version("steelyard")
 SERIES_NUMBER = 9001  # behind a scanner's own series in a study's list
 DESCRIPTION = "Steelyard segmentation"
 MANUFACTURER = "Steelyard"
@@ -76,7 +77,7 @@ def organ_code(organ: Organ) -> Code:
 def algorithm() -> hd.AlgorithmIdentificationSequence:
     """Who drew the organs."""
     return hd.AlgorithmIdentificationSequence(
-        name="steelyard", family=codes.DCM.ArtificialIntelligence, version=steelyard.__version__
+        name="steelyard", family=codes.DCM.ArtificialIntelligence, version=VERSION
     )
 
 
@@ -95,7 +96,7 @@ def _segmentation(label_map: LabelMap, headers: SourceHeaders) -> hd.seg.Segment
                 instance_number=1,
                 manufacturer=MANUFACTURER,
                 manufacturer_model_name="steelyard",
-                software_versions=steelyard.__version__,
+                software_versions=VERSION,
                 device_serial_number="none",
                 transfer_syntax_uid=ExplicitVRLittleEndian,
                 omit_empty_frames=False,

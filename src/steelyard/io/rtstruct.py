@@ -18,10 +18,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
-import steelyard
 from steelyard.errors import BadData
 from steelyard.io.contours import outlines
-from steelyard.io.dicom_seg import DESCRIPTION, MANUFACTURER, SERIES_NUMBER, algorithm, organ_code
+from steelyard.io.dicom_seg import DESCRIPTION, MANUFACTURER, SERIES_NUMBER, VERSION, algorithm, organ_code
 from steelyard.io.dicom_series import Series
 from steelyard.io.source_headers import UTF_8, SliceReference, SourceHeaders, check_same_grid, source_headers
 from steelyard.labels import Organ
@@ -84,7 +83,7 @@ def _empty_object(image: Dataset) -> hd.base.SOPClass:
                 modality="RTSTRUCT",
                 manufacturer=MANUFACTURER,
                 manufacturer_model_name="steelyard",
-                software_versions=steelyard.__version__,
+                software_versions=VERSION,
                 transfer_syntax_uid=ExplicitVRLittleEndian,
                 series_description=DESCRIPTION,
                 specific_character_set=UTF_8,
@@ -127,7 +126,7 @@ def _region(organ: Organ, frame_of_reference: str) -> Dataset:
     region.ReferencedFrameOfReferenceUID = frame_of_reference
     region.ROIName = organ.title[:64]
     region.ROIGenerationAlgorithm = "AUTOMATIC"
-    region.ROIGenerationDescription = f"steelyard {steelyard.__version__}"
+    region.ROIGenerationDescription = f"steelyard {VERSION}"
     region.ROIDerivationAlgorithmIdentificationSequence = algorithm()
     return region
 
