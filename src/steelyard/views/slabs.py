@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from steelyard.volume import Geometry, LabelMap
@@ -21,6 +22,7 @@ EDGE_SHADE = 0.45
 AMBIENT = 0.42
 HOLLOW_MM = 14.0  # how far round a pixel is looked for something nearer that would shade it
 HOLLOW_SHADE = 0.35
+FEW_PX = 5  # that blur is counted in
 FAR = -1e9
 CHUNK = 4_000_000  # pixels tried at once
 
@@ -88,11 +90,23 @@ def draw(label_map: LabelMap, view: View, frame: Window) -> Drawing:
     depth = np.full(height * width, FAR)
     classes = np.zeros(height * width, np.uint8)
     light = np.zeros(height * width)
+    label_map = _cropped(label_map)
     for axis in range(3):
         for sign in (-1, 1):
             _draw_faces(label_map, axis, sign, view, frame, depth, classes, light)
     shape = height, width
     return _with_edges(depth.reshape(shape), classes.reshape(shape), light.reshape(shape), frame)
+
+
+def _cropped(label_map: LabelMap) -> LabelMap:
+    """The part of the grid that holds organs."""
+    boxes = ndimage.find_objects((label_map.labels > 0).astype(np.uint8))
+    if not boxes:
+        return label_map
+    labels = label_map.labels[boxes[0]]
+    affine = label_map.geometry.affine.copy()
+    affine[:3, 3] = _patient(np.array([side.start for side in boxes[0]]), label_map.geometry)
+    return LabelMap(labels, Geometry(labels.shape, affine), label_map.label_set)
 
 
 def _draw_faces(
@@ -167,11 +181,12 @@ def _light(label_map: LabelMap, voxels: np.ndarray, axis: int, normal: np.ndarra
     normals = np.broadcast_to(normal, (len(voxels), 3))
     if axis != 0:
         _, row_mm, column_mm = label_map.geometry.spacing_mm
-        round_mask = (label_map.labels > 0).astype(np.float32)
-        round_mask = ndimage.gaussian_filter(round_mask, (0, ROUNDING_MM / row_mm, ROUNDING_MM / column_mm))
+        rounded = np.pad((label_map.labels > 0).astype(np.float32), [(0, 0), (1, 1), (1, 1)])
+        rounded = ndimage.gaussian_filter(rounded, (0, ROUNDING_MM / row_mm, ROUNDING_MM / column_mm), mode="constant")
+        k, i, j = voxels[:, 0], voxels[:, 1] + 1, voxels[:, 2] + 1
         slopes = np.zeros((len(voxels), 3))
-        for k in (1, 2):
-            slopes[:, k] = -np.gradient(round_mask, axis=k)[tuple(voxels.T)] if round_mask.shape[k] > 1 else 0.0
+        slopes[:, 1] = rounded[k, i - 1, j] - rounded[k, i + 1, j]
+        slopes[:, 2] = rounded[k, i, j - 1] - rounded[k, i, j + 1]
         smooth = slopes @ np.linalg.inv(label_map.geometry.affine[:3, :3])
         length = np.linalg.norm(smooth, axis=1, keepdims=True)
         normals = np.where(length > 1e-3, smooth / np.maximum(length, 1e-9), normals)
@@ -185,13 +200,20 @@ def _with_edges(depth: np.ndarray, classes: np.ndarray, light: np.ndarray, frame
     if not seen.any():
         return Drawing(classes, light)
     filled = np.where(seen, depth, depth[seen].min())
-    nearby = ndimage.gaussian_filter(filled, HOLLOW_MM * frame.px_per_mm / 2)
-    hollow = np.clip((nearby - filled) / HOLLOW_MM, 0, 1)
-    light = light * (1 - HOLLOW_SHADE * hollow)
+    light = light * (1 - HOLLOW_SHADE * np.clip((_nearby(filled, frame.px_per_mm) - filled) / HOLLOW_MM, 0, 1))
     nearest = ndimage.maximum_filter(np.where(seen, depth, FAR), 3)
     highest, lowest = ndimage.maximum_filter(classes, 3), ndimage.minimum_filter(classes, 3)
     edge = seen & ((nearest - depth > STEP_MM) | (highest != lowest))
     return Drawing(classes, np.where(edge, EDGE_SHADE * light, light))
+
+
+def _nearby(depth: np.ndarray, px_per_mm: float) -> np.ndarray:
+    """The mean depth round every pixel; counted on few pixels, for it is smooth."""
+    sigma = HOLLOW_MM * px_per_mm / 2
+    every = max(1, int(sigma / FEW_PX))
+    small = Image.fromarray(depth.astype(np.float32)).reduce(every)
+    blurred = ndimage.gaussian_filter(np.asarray(small), sigma / every)
+    return np.asarray(Image.fromarray(blurred).resize(depth.shape[::-1], Image.Resampling.BILINEAR))
 
 
 def _patient(indices: np.ndarray, geometry: Geometry) -> np.ndarray:

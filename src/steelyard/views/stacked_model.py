@@ -16,6 +16,7 @@ from steelyard.volume import LabelMap
 
 VIEWS = {"from above": View(35.0, 18.0), "from below": View(-35.0, 18.0)}
 PANEL_PX = 460  # the longer side of a picture
+MOST_PX_PER_MM = 4.0  # a small organ shows no more when drawn larger
 FINER = 2  # drawn this much larger, then averaged: smooth edges
 MARGIN_MM = 16.0
 GREY = (196, 196, 196)
@@ -44,7 +45,7 @@ def stacked_model(
         shown = [(name, _alone(label_map, organ)) for name, label_map in shown]
     maps = [label_map for _, label_map in shown]
     wanted = [window(maps, view, 1.0, margin_mm=MARGIN_MM).shape for view in VIEWS.values()]
-    px_per_mm = PANEL_PX / max(max(shape) for shape in wanted)
+    px_per_mm = min(PANEL_PX / max(max(shape) for shape in wanted), MOST_PX_PER_MM)
     rows: list[list[Panel]] = [[], []]
     for title, view in VIEWS.items():
         frame = window(maps, view, FINER * px_per_mm, margin_mm=MARGIN_MM)
