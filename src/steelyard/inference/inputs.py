@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydicom.uid import UID
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.inference.exams import Chosen, NotChosen, choose, exams_of
 from steelyard.io.dicom_folder import survey
-from steelyard.io.dicom_header import dataset
+from steelyard.io.dicom_header import AGAIN, NOT_SCANS, ImageName, dataset, text
 from steelyard.io.dicom_series import Series, is_litter, read_headers, read_pixels
 from steelyard.io.nifti import SUFFIXES, read_volume
 from steelyard.study.model import Model
@@ -242,11 +243,25 @@ def _broken_files(top: Path, known: set[Path]) -> dict[Path, list[str]]:
         for file in (Path(parent) / name for name in sorted(names)):
             if file in known or is_litter(file) or file.suffix.lower() not in suffixes:
                 continue
-            try:
-                dataset(file, stop_before_pixels=True, tags=["Modality"])
-            except BadData as error:
-                found[file.parent].append(str(error))
+            if why := _why_broken(file):
+                found[file.parent].append(why)
     return dict(found)
+
+
+def _why_broken(file: Path) -> str:
+    """A line for a file that is no DICOM or an image without its size; empty for whatever else lies beside scans."""
+    try:
+        data = dataset(file, stop_before_pixels=True, tags=["SOPClassUID", "Modality", "Rows"])
+        kind, name = data.get("SOPClassUID"), ImageName(file)
+        if (
+            "Rows" not in data
+            and text(data, "Modality", name) not in NOT_SCANS
+            and (not kind or "Image Storage" in UID(kind).name)
+        ):
+            return f"{name} is truncated or damaged. {AGAIN}"
+    except BadData as error:
+        return str(error)
+    return ""
 
 
 def _is_worth_a_note(left_out: dict[str, int]) -> bool:
