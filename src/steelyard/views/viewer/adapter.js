@@ -28,8 +28,8 @@ const Adapter = (() => {
   async function attach(sliceCanvas, surfaceCanvas, told) {
     const slices = new niivue.Niivue({
       ...QUIET,
-      isRadiologicalConvention: true, sagittalNoseLeft: true, showAllOrientationMarkers: true, crosshairColor: [1, 1, 1, 0.45], crosshairWidthUnit: "voxels",
-      crosshairWidth: 0.5, crosshairGap: 12, isForceMouseClickToVoxelCenters: true, multiplanarPadPixels: 4,
+      isRadiologicalConvention: true, sagittalNoseLeft: true, showAllOrientationMarkers: true, crosshairWidth: 0,
+      isForceMouseClickToVoxelCenters: true, multiplanarPadPixels: 4,
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
     });
     const surfaces = new niivue.Niivue({ ...QUIET, sliceType: niivue.SLICE_TYPE.RENDER, isOrientCube: true });
@@ -110,7 +110,7 @@ const Adapter = (() => {
 
       // The slices on screen. `toScreen` = [a, b, c, d, e, f] takes (u, v), in voxels from the plane's corner, to canvas
       // pixels (a u + c v + e, b u + d v + f); `across`, `up`, `through` are RAS axes; `slice` lies along `through`;
-      // `stepMm` is a voxel's width across.
+      // `voxel` is the crosshair's, `stepMm` a voxel's width across.
       tiles() {
         if (!slices.volumes.length) return [];
         const dims = image().dimsRAS;
@@ -133,8 +133,8 @@ const Adapter = (() => {
             left + 0.25 * width - inverse[0] * o[0] - inverse[2] * o[1],
             top + 0.25 * height - inverse[1] * o[0] - inverse[3] * o[1],
           ];
-          const slice = Math.min(Math.max(Math.floor(slices.scene.crosshairPos[through] * dims[through + 1]), 0), dims[through + 1] - 1);
-          return [{ across, up, through, slice, toScreen, box: [left, top, width, height], width: dims[across + 1], height: dims[up + 1], stepMm: image().pixDimsRAS[across + 1] }];
+          const { voxel } = this.crosshair();
+          return [{ voxel, slice: voxel[through], across, up, through, toScreen, box: [left, top, width, height], width: dims[across + 1], height: dims[up + 1], stepMm: image().pixDimsRAS[across + 1] }];
         });
       },
 

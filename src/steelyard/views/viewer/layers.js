@@ -5,6 +5,7 @@ const Layers = (() => {
   const REFERENCE_WIDTH = 2, PREDICTION_WIDTH = 1.6, HALO = 1.6; // CSS pixels
   const DASH = [5, 4];
   const SCALE_MM = 50;
+  const CROSSHAIR_GAP = 10; // CSS pixels on each side
   const PREDICTION_STROKE = "#ffffff";
   const ERRORS = ["missed", "spilled", "wrong"];
 
@@ -51,9 +52,18 @@ const Layers = (() => {
             stroke(dashed ? PREDICTION_STROKE : css(organ.colour), (dashed ? PREDICTION_WIDTH : REFERENCE_WIDTH) * ratio, dashed, ratio);
           }
         }
+        drawCrosshair(tile, ratio);
         context.restore();
       }
       if (tiles.length) drawScale(tiles[0], ratio);
+    }
+
+    function drawCrosshair({ voxel, across, up, toScreen: [a, b, c, d, e, f], box: [left, top, width, height] }, ratio) {
+      const u = voxel[across] + 0.5, v = voxel[up] + 0.5;
+      const x = a * u + c * v + e, y = b * u + d * v + f, gap = CROSSHAIR_GAP * ratio;
+      context.fillStyle = "rgba(255, 255, 255, 0.5)";
+      for (const [from, to] of [[left, x - gap], [x + gap, left + width]]) context.fillRect(from, y - ratio / 2, to - from, ratio);
+      for (const [from, to] of [[top, y - gap], [y + gap, top + height]]) context.fillRect(x - ratio / 2, from, ratio, to - from);
     }
 
     // Five centimetres, at the foot of the first slice.

@@ -22,7 +22,7 @@ class PackedImage:
 
 
 def pack_image(intensities: np.ndarray) -> PackedImage:
-    """Grey values (slice, row, column) as 16-bit numbers: the file's own where they are whole and fit, else in 65536 steps.
+    """Grey values (slice, row, column) as 16-bit numbers: the file's own where whole, else in 65536 steps.
 
     Neighbours along a row are alike: their differences, sign in the lowest bit, low bytes before high ones, take half
     the room of the values themselves.

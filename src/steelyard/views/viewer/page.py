@@ -1,4 +1,4 @@
-"""A page to look at cases with: slices, outlines, errors and surfaces in any browser, from one file, without a network."""
+"""A page to look at cases with: slices, outlines, errors and surfaces in any browser, one file, no network."""
 
 from __future__ import annotations
 

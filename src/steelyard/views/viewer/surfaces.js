@@ -1,99 +1,108 @@
 // The surface of an organ for the eye, made from its voxels when it is looked at: it costs the page no byte.
 //
 // Constrained elastic surface nets (Gibson, MICCAI 1998): one vertex per cell of eight voxel centres that the border
-// crosses, drawn towards its neighbours, but never out of its cell. So stairs between thick slices soften, and no point
-// leaves the border by more than half a voxel.
+// crosses, smoothed over its neighbours, but never moved out of its cell. So stairs between thick slices soften, and no
+// point leaves the border by more than half a voxel. Rounds draw together and push apart in turn (Taubin, SIGGRAPH
+// 1995), so that small organs do not shrink.
 "use strict";
 
 const Surfaces = (() => {
-  const ROUNDS = 12; // of smoothing: more change nothing that one sees
+  const ROUNDS = 20; // of smoothing: more change nothing that one sees
+  const TOGETHER = 0.6, APART = -0.63; // Taubin's λ and μ
 
-  // `inside(x, y, z)` for voxels of `dims`; `toMm` (3 × 4, rows) takes voxel centres to mm. {points, triangles} or null.
-  function surface(dims, inside, toMm) {
-    const box = bounds(dims, inside);
-    if (!box) return null;
-    const [low, high] = box;
-    const size = [0, 1, 2].map((a) => high[a] - low[a] + 2); // cells: one more than voxels along each axis
-    const number = new Int32Array(size[0] * size[1] * size[2]).fill(-1);
-    const at = (x, y, z) => (z * size[1] + y) * size[0] + x;
-    const voxel = (x, y, z) => // of cell (x, y, z) the corner with the lowest indices
-      x >= low[0] && y >= low[1] && z >= low[2] && x <= high[0] && y <= high[1] && z <= high[2] && inside(x, y, z) ? 1 : 0;
-
-    const cells = [];
-    for (let z = 0; z < size[2]; z++)
-      for (let y = 0; y < size[1]; y++)
-        for (let x = 0; x < size[0]; x++) {
-          let filled = 0;
-          for (let k = 0; k < 8; k++) filled += voxel(low[0] + x - 1 + (k & 1), low[1] + y - 1 + ((k >> 1) & 1), low[2] + z - 1 + (k >> 2));
-          if (filled > 0 && filled < 8) {
-            number[at(x, y, z)] = cells.length / 3;
-            cells.push(x, y, z);
-          }
-        }
-
-    const triangles = faces(size, number, at, (x, y, z) => voxel(low[0] + x - 1, low[1] + y - 1, low[2] + z - 1));
-    const relaxed = relax(cells, size, number, at);
-    const points = new Float32Array(relaxed.length);
-    for (let n = 0; n < relaxed.length; n += 3) {
-      const centre = [0, 1, 2].map((a) => low[a] - 1 + relaxed[n + a] + 0.5); // cell c lies between voxels c − 1 and c
-      for (let r = 0; r < 3; r++) points[n + r] = toMm[r][0] * centre[0] + toMm[r][1] * centre[1] + toMm[r][2] * centre[2] + toMm[r][3];
-    }
-    return { points, triangles: outwards(points, triangles) };
-  }
-
-  function bounds(dims, inside) {
-    const low = [...dims], high = [-1, -1, -1];
+  // Of every label in the map (`at(x, y, z)` on `dims` voxels) the lowest and highest voxel: Map of label → [low, high].
+  function boxes(dims, at) {
+    const found = new Map();
     for (let z = 0; z < dims[2]; z++)
       for (let y = 0; y < dims[1]; y++)
-        for (let x = 0; x < dims[0]; x++)
-          if (inside(x, y, z))
-            [x, y, z].forEach((n, a) => {
-              if (n < low[a]) low[a] = n;
-              if (n > high[a]) high[a] = n;
-            });
-    return high[0] < 0 ? null : [low, high];
+        for (let x = 0; x < dims[0]; x++) {
+          const label = at(x, y, z);
+          if (!label) continue;
+          let box = found.get(label);
+          if (!box) found.set(label, (box = [[x, y, z], [x, y, z]]));
+          const [low, high] = box;
+          if (x < low[0]) low[0] = x;
+          if (x > high[0]) high[0] = x;
+          if (y < low[1]) low[1] = y;
+          if (y > high[1]) high[1] = y;
+          if (z < low[2]) low[2] = z;
+          if (z > high[2]) high[2] = z;
+        }
+    return found;
   }
 
-  // Two triangles for each pair of neighbouring voxels of which one is inside: the four cells round them.
-  function faces(size, number, at, voxel) {
-    const found = [];
-    for (let z = 0; z < size[2]; z++)
-      for (let y = 0; y < size[1]; y++)
-        for (let x = 0; x < size[0]; x++) {
-          const here = voxel(x, y, z);
-          for (const [dx, dy, dz] of [[1, 0, 0], [0, 1, 0], [0, 0, 1]]) {
-            const there = voxel(x + dx, y + dy, z + dz);
-            if (here === there) continue;
-            // the edge from voxel (x, y, z) to its neighbour belongs to four cells
-            const [p, q] = dx ? [[0, 1, 0], [0, 0, 1]] : dy ? [[0, 0, 1], [1, 0, 0]] : [[1, 0, 0], [0, 1, 0]];
-            const base = [x - p[0] - q[0], y - p[1] - q[1], z - p[2] - q[2]];
-            const corner = (i, j) => number[at(base[0] + i * p[0] + j * q[0], base[1] + i * p[1] + j * q[1], base[2] + i * p[2] + j * q[2])];
-            const [a, b, c, d] = [corner(0, 0), corner(1, 0), corner(1, 1), corner(0, 1)];
-            if (here) found.push(a, b, c, a, c, d);
-            else found.push(a, c, b, a, d, c);
+  // The surface of the voxels in a box for which `inside(x, y, z)` holds: {points (mm), triangles}.
+  // `toMm` (3 × 4, rows) takes voxel centres to millimetres.
+  function surface([low, high], inside, toMm) {
+    const size = [0, 1, 2].map((a) => high[a] - low[a] + 3); // one voxel of outside on each side
+    const [row, plane] = [size[0], size[0] * size[1]];
+    const filled = new Uint8Array(plane * size[2]);
+    for (let z = low[2]; z <= high[2]; z++)
+      for (let y = low[1]; y <= high[1]; y++)
+        for (let x = low[0]; x <= high[0]; x++)
+          if (inside(x, y, z)) filled[(z - low[2] + 1) * plane + (y - low[1] + 1) * row + x - low[0] + 1] = 1;
+
+    // Cell n has voxel n and its next neighbours along each axis as corners.
+    const number = new Int32Array(filled.length).fill(-1);
+    const cells = [];
+    for (let z = 0; z < size[2] - 1; z++)
+      for (let y = 0; y < size[1] - 1; y++)
+        for (let x = 0; x < size[0] - 1; x++) {
+          const n = z * plane + y * row + x;
+          const count = filled[n] + filled[n + 1] + filled[n + row] + filled[n + row + 1] +
+            filled[n + plane] + filled[n + plane + 1] + filled[n + plane + row] + filled[n + plane + row + 1];
+          if (count > 0 && count < 8) {
+            number[n] = cells.length;
+            cells.push(n);
           }
         }
+    const strides = [1, row, plane];
+    const points = relaxed(cells, number, strides);
+    for (let n = 0; n < points.length; n += 3) {
+      const [x, y, z] = [points[n] + low[0] - 0.5, points[n + 1] + low[1] - 0.5, points[n + 2] + low[2] - 0.5];
+      for (let r = 0; r < 3; r++) points[n + r] = toMm[r][0] * x + toMm[r][1] * y + toMm[r][2] * z + toMm[r][3];
+    }
+    return { points, triangles: outwards(points, faces(filled, number, strides)) };
+  }
+
+  // Two triangles for each pair of neighbouring voxels of which one is inside: the four cells round their connection.
+  function faces(filled, number, strides) {
+    const found = [];
+    for (let n = 0; n < filled.length; n++)
+      for (let a = 0; a < 3; a++) {
+        const here = filled[n], there = filled[n + strides[a]] ?? 0;
+        if (here === there) continue;
+        const p = strides[(a + 1) % 3], q = strides[(a + 2) % 3];
+        const [i, j, k, l] = [number[n - p - q], number[n - q], number[n], number[n - p]];
+        if (here) found.push(i, j, k, i, k, l);
+        else found.push(i, k, j, i, l, k);
+      }
     return new Uint32Array(found);
   }
 
-  function relax(cells, size, number, at) {
-    let now = Float32Array.from(cells);
+  // Of every cell its vertex, in cells from the box's corner.
+  function relaxed(cells, number, [, row, plane]) {
+    const home = new Float32Array(3 * cells.length);
+    cells.forEach((n, c) => home.set([n % row, Math.floor(n / row) % (plane / row), Math.floor(n / plane)], 3 * c));
+    const neighbours = new Int32Array(6 * cells.length).fill(-1);
+    cells.forEach((n, c) => [1, -1, row, -row, plane, -plane].forEach((step, k) => (neighbours[6 * c + k] = number[n + step] ?? -1)));
+    let now = home.slice();
     for (let round = 0; round < ROUNDS; round++) {
       const after = new Float32Array(now.length);
-      for (let n = 0; n < cells.length; n += 3) {
-        const sum = [0, 0, 0];
-        let count = 0;
-        for (const [dx, dy, dz] of [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]) {
-          const [x, y, z] = [cells[n] + dx, cells[n + 1] + dy, cells[n + 2] + dz];
-          if (x < 0 || y < 0 || z < 0 || x >= size[0] || y >= size[1] || z >= size[2]) continue;
-          const other = number[at(x, y, z)];
+      for (let c = 0; c < cells.length; c++) {
+        let x = 0, y = 0, z = 0, count = 0;
+        for (let k = 6 * c; k < 6 * c + 6; k++) {
+          const other = 3 * neighbours[k];
           if (other < 0) continue;
-          for (let a = 0; a < 3; a++) sum[a] += now[3 * other + a];
+          x += now[other];
+          y += now[other + 1];
+          z += now[other + 2];
           count++;
         }
         for (let a = 0; a < 3; a++) {
-          const wanted = count ? sum[a] / count : now[n + a];
-          after[n + a] = Math.min(Math.max(wanted, cells[n + a] - 0.5), cells[n + a] + 0.5);
+          const at = 3 * c + a, mean = count ? [x, y, z][a] / count : now[at];
+          const wanted = now[at] + (round % 2 ? APART : TOGETHER) * (mean - now[at]);
+          after[at] = Math.min(Math.max(wanted, home[at] - 0.5), home[at] + 0.5);
         }
       }
       now = after;
@@ -101,16 +110,18 @@ const Surfaces = (() => {
     return now;
   }
 
-  // NiiVue lights the side that triangles turn their counter-clockwise face to; a grid that mirrors turns them over.
+  // The lit side of a triangle is the one from which its corners run counter-clockwise; a grid that mirrors turns it.
   function outwards(points, triangles) {
     let volume = 0;
     for (let t = 0; t < triangles.length; t += 3) {
-      const [a, b, c] = [0, 1, 2].map((k) => points.subarray(3 * triangles[t + k], 3 * triangles[t + k] + 3));
-      volume += a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0]);
+      const a = 3 * triangles[t], b = 3 * triangles[t + 1], c = 3 * triangles[t + 2];
+      volume += points[a] * (points[b + 1] * points[c + 2] - points[b + 2] * points[c + 1]) +
+        points[a + 1] * (points[b + 2] * points[c] - points[b] * points[c + 2]) +
+        points[a + 2] * (points[b] * points[c + 1] - points[b + 1] * points[c]);
     }
     if (volume < 0) for (let t = 0; t < triangles.length; t += 3) [triangles[t + 1], triangles[t + 2]] = [triangles[t + 2], triangles[t + 1]];
     return triangles;
   }
 
-  return { surface };
+  return { boxes, surface };
 })();

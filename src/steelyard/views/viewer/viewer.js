@@ -186,17 +186,25 @@
     const { maps, grid, entry, prediction } = chosen;
     const both = state.reference && state.prediction && maps.reference && maps.prediction;
     const shown = [];
-    for (const kind of ["prediction", "reference"]) // what is seen through comes last
-      if (state[kind] && maps[kind])
-        for (const organ of organs.filter((o) => state.organs.has(o.name))) {
-          const key = `${kind === "reference" ? entry.reference : prediction.block} ${organ.index}`;
-          if (!opened.surfaces.has(key)) opened.surfaces.set(key, Surfaces.surface(grid.dims, (x, y, z) => maps[kind].at(x, y, z) === organ.index, rasOf(grid, entry)));
-          const surface = opened.surfaces.get(key);
-          if (surface) shown.push({ ...surface, colour: organ.colour, opacity: kind === "reference" && both ? 0.35 : 1 });
-        }
+    for (const kind of ["prediction", "reference"]) { // what is seen through comes last
+      if (!state[kind] || !maps[kind]) continue;
+      const block = kind === "reference" ? entry.reference : prediction.block;
+      if (!opened.surfaces.has(block)) opened.surfaces.set(block, surfacesOf(maps[kind], grid, entry));
+      for (const organ of organs.filter((o) => state.organs.has(o.name))) {
+        const surface = opened.surfaces.get(block).get(organ.index);
+        if (surface) shown.push({ ...surface, colour: organ.colour, opacity: kind === "reference" && both ? 0.35 : 1 });
+      }
+    }
     scene.setSurfaces(shown);
     $("surface-note").hidden = !both;
     document.body.dataset.surfaces = String(shown.length);
+  }
+
+  function surfacesOf({ at }, grid, entry) {
+    const found = new Map();
+    for (const [label, box] of Surfaces.boxes(grid.dims, at))
+      found.set(label, Surfaces.surface(box, (x, y, z) => at(x, y, z) === label, rasOf(grid, entry)));
+    return found;
   }
 
   // From voxel centres in RAS order to mm: the file's own affine, walked along the axes in RAS order.
