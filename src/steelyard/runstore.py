@@ -108,6 +108,11 @@ class RunFolder:
         return self.path / "probabilities" / f"{case_id}.npz"
 
     @property
+    def crf(self) -> RunFolder:
+        """The same cases decided once more with a CRF, where the study asks for it: files of the same names."""
+        return RunFolder(self.path / "crf")
+
+    @property
     def is_done(self) -> bool:
         return (self.path / "DONE").exists()
 

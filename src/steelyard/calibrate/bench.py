@@ -168,6 +168,8 @@ class Bench:
             "grid": spec.grid.model_copy(update={"loss": list(self.rivals)}),
             "compare": spec.compare.model_copy(update={"baseline": self.default.title, "losses": None}),
         }
+        if part == "inner":  # whose networks are compared by what they say themselves
+            changes["crf"] = None
         if part == "outer":  # whose patients are looked at once, at the end
             changes["train"] = spec.train.model_copy(update={"validate_every": spec.train.epochs})
         return replace(self.base, spec=spec.model_copy(update=changes), runs=runs, warnings=())

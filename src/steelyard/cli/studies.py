@@ -193,8 +193,10 @@ def report_on(folder: Path, beside: Path | None = None) -> None:
     from steelyard.report.write import write_report
     from steelyard.study.beside import write_beside
     from steelyard.study.compare import write_comparisons
+    from steelyard.study.crf_effect import write_crf_effect
 
     write_comparisons(folder)
+    write_crf_effect(folder)
     if beside is not None:
         write_beside(folder, beside)
     page = write_report(folder, beside=beside)

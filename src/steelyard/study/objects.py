@@ -17,9 +17,10 @@ from steelyard.datasets import DATASETS, Dataset
 from steelyard.errors import BadData, BadSpec
 from steelyard.losses import LOSSES
 from steelyard.networks.build import build_network
+from steelyard.postprocess.crf import DenseCrf
 from steelyard.precision import Precision, fastest_precision
 from steelyard.preprocess.cache import Preprocessing
-from steelyard.study.spec import Part, StudySpec, TrainTable
+from steelyard.study.spec import CrfTable, Part, StudySpec, TrainTable
 from steelyard.train import Schedule
 from steelyard.volume import Case
 
@@ -64,6 +65,11 @@ def schedule_of(train: TrainTable, precision: Precision) -> Schedule:
         precision=precision,
         validate_every=train.validate_every,
     )
+
+
+def crf_of(table: CrfTable) -> DenseCrf:
+    """[crf] as an object."""
+    return DenseCrf(**table.model_dump())
 
 
 def augmentation_of(train: TrainTable) -> Augmentation | None:

@@ -16,6 +16,7 @@ from steelyard.study.plan import Plan
 
 REWRITTEN = {"run.json", "scores.parquet"}  # they name the study
 LEFT_BEHIND = {"lock", "DONE", "FAILED", "checkpoint.pt", "progress.json"}
+CRF = "crf"  # what a CRF decided is made anew from the weights: the other study's settings may be others
 
 
 def take_from_other_studies(plan: Plan, *, console: Console) -> None:
@@ -44,6 +45,8 @@ def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
     target.checkpoint.unlink(missing_ok=True)
     for file in sorted(source.path.rglob("*")):
         name = file.relative_to(source.path)
+        if name.parts[0] == CRF:
+            continue
         if file.is_file() and name.name not in REWRITTEN | LEFT_BEHIND and ".tmp." not in name.name:
             _link(file, target.path / name)
     scores = pl.read_parquet(source.scores).with_columns(pl.lit(study, dtype=pl.String).alias("study"))

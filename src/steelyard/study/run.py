@@ -11,6 +11,7 @@ from rich.console import Console
 from steelyard.errors import BadSpec, RunsFailed
 from steelyard.runstore import DISK_FULL, disk_full
 from steelyard.study.cases import Stop, keep_cases
+from steelyard.study.crf import lacks_crf
 from steelyard.study.engines.local import run_locally, usual_workers
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.plan import Plan, write_plan
@@ -62,7 +63,7 @@ def run_study(
         if error.errno in DISK_FULL:
             raise disk_full(error, plan.folder) from error
         raise
-    left = [run.name for run in plan.runs if not plan.run_folder(run).is_done]
+    left = [run.name for run in plan.runs if not plan.run_folder(run).is_done or lacks_crf(plan, run)]
     if left:
         raise RunsFailed(f"{len(left)} of {len(plan.runs)} runs failed ({', '.join(left)}). The rest is done.")
     return plan.folder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import torch
 from torch import nn
@@ -22,7 +24,16 @@ from steelyard.scores import Score, to_frame
 from steelyard.study.cases import Cases, Stop, read_labelled, stop_if_asked
 from steelyard.study.objects import preprocessing_of
 from steelyard.study.plan import Plan, Run, describe
-from steelyard.study.task import task_label_set, task_reference
+from steelyard.study.task import task_reference
+from steelyard.volume import Case, LabelMap
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One case's scores, and the volume of its voxels."""
+
+    evaluation: CaseEvaluation
+    voxel_ml: float
 
 
 def held_out_iou(network: nn.Module, held_out: SliceSet, label_set: LabelSet, plan: Plan) -> dict[str, float | None]:
@@ -40,58 +51,75 @@ def score_run(
 ) -> None:
     """Predict every held-out case on its own grid, write the label maps, and score them there.
 
-    A run that holds nobody out has no scores. A uniclass run is scored on its organ alone: means over its two classes
-    would not compare with those over five.
+    A run that holds nobody out has no scores.
     """
-    label_set = task_label_set(plan.dataset.label_set, run.organ)
-    evaluations = []
-    voxels_ml = []
     if not run.fold.test:
         return
-    for key in run.fold.test:
-        stop_if_asked(stop, "while scoring")
-        case, whole_reference = read_labelled(plan.dataset, key)
-        reference = task_reference(whole_reference, run.organ)
-        probabilities = predict_probabilities(
-            network, cases[key], context=preprocessing_of(plan.spec).context, device=device, precision=plan.precision
-        )
-        prediction = to_label_map(probabilities, case.image.geometry, label_set)
-        write_label_map(folder.prediction(case.case_id), prediction)
+    judged = []
+    for case, reference, probabilities in predict_held_out(plan, run, network, cases, device=device, stop=stop):
+        judged.append(judge(folder, case, reference, probabilities))
         if run.keeps_probabilities:
             write_probabilities(folder.probabilities(case.case_id), probabilities)
-        voxels_ml.append(case.image.geometry.voxel_ml)
-        evaluations.append(
-            evaluate_case(
-                reference,
-                prediction,
-                case_id=case.case_id,
-                patient_id=case.patient_id,
-                sequence=case.sequence,
-                histograms=histogram_scores(probabilities, reference),
-            )
+    write_scores(plan, run, folder, judged)
+
+
+def predict_held_out(
+    plan: Plan, run: Run, network: nn.Module, cases: Cases, *, device: torch.device, stop: Stop
+) -> Iterator[tuple[Case, LabelMap, np.ndarray]]:
+    """Every held-out case, its reference with the network's classes, and the probabilities on the case's own grid."""
+    context = preprocessing_of(plan.spec).context
+    for key in run.fold.test:
+        stop_if_asked(stop, "while scoring")
+        case, reference = read_labelled(plan.dataset, key)
+        probabilities = predict_probabilities(
+            network, cases[key], context=context, device=device, precision=plan.precision
         )
+        yield case, task_reference(reference, run.organ), probabilities
+
+
+def judge(folder: RunFolder, case: Case, reference: LabelMap, probabilities: np.ndarray) -> Judged:
+    """The label map of those probabilities, written into the folder and scored."""
+    prediction = to_label_map(probabilities, case.image.geometry, reference.label_set)
+    write_label_map(folder.prediction(case.case_id), prediction)
+    evaluation = evaluate_case(
+        reference,
+        prediction,
+        case_id=case.case_id,
+        patient_id=case.patient_id,
+        sequence=case.sequence,
+        histograms=histogram_scores(probabilities, reference),
+    )
+    return Judged(evaluation, case.image.geometry.voxel_ml)
+
+
+def write_scores(plan: Plan, run: Run, folder: RunFolder, judged: Sequence[Judged]) -> None:
+    """Counts and scores of the cases, and of all of them pooled.
+
+    A uniclass run is scored on its organ alone: means over its two classes would not compare with those over five.
+    """
+    evaluations = [one.evaluation for one in judged]
     scores: Iterable[Score] = [score for evaluation in evaluations for score in evaluation.scores]
     scores = [*scores, *pool(evaluations)]
     if run.organ is not None:
         scores = [score for score in scores if score.organ == run.organ]
     stamp = {"study": plan.spec.study.name} | describe(run)
-    write_parquet(folder.counts, _counts_frame(evaluations, voxels_ml, label_set))
+    write_parquet(folder.counts, _counts_frame(judged))
     write_parquet(folder.scores, to_frame(dataclasses.replace(score, **stamp) for score in scores))
 
 
-def _counts_frame(evaluations: list[CaseEvaluation], voxels_ml: list[float], label_set: LabelSet) -> pl.DataFrame:
+def _counts_frame(judged: Sequence[Judged]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
-                "case_id": evaluation.case_id,
-                "patient_id": evaluation.patient_id,
-                "sequence": evaluation.sequence,
+                "case_id": one.evaluation.case_id,
+                "patient_id": one.evaluation.patient_id,
+                "sequence": one.evaluation.sequence,
                 "class_index": index,
                 "class_name": name,
-                **{field: int(getattr(evaluation.counts, field)[index]) for field in ("tp", "fp", "fn", "tn")},
-                "voxel_ml": voxel_ml,
+                **{field: int(getattr(one.evaluation.counts, field)[index]) for field in ("tp", "fp", "fn", "tn")},
+                "voxel_ml": one.voxel_ml,
             }
-            for evaluation, voxel_ml in zip(evaluations, voxels_ml, strict=True)
-            for index, name in enumerate(label_set.class_names)
+            for one in judged
+            for index, name in enumerate(one.evaluation.label_set.class_names)
         ]
     )

@@ -15,6 +15,7 @@ from steelyard.datasets import DATASETS
 from steelyard.errors import BadSpec, unknown_name
 from steelyard.losses import LOSSES
 from steelyard.networks import NETWORKS
+from steelyard.postprocess.crf import DenseCrf
 from steelyard.registry import Registry
 
 Task = Literal["multiclass", "uniclass"]
@@ -139,6 +140,27 @@ class GridTable(_Table):
     task: Annotated[list[Task], Field(min_length=1)] = ["multiclass"]
 
 
+class CrfTable(_Table):
+    """[crf]: decide every held-out case once more, with a fully connected CRF; see `steelyard.postprocess.crf`.
+
+    Trains nothing and changes no run: its predictions and scores lie beside the run's own, in `<run>/crf`. The defaults
+    are those of `DenseCrf`, which says where they come from; an empty table asks for them.
+    """
+
+    smoothness_weight: Annotated[float, Field(ge=0)] = DenseCrf.smoothness_weight
+    smoothness_mm: Annotated[float, Field(gt=0)] = DenseCrf.smoothness_mm
+    appearance_weight: Annotated[float, Field(ge=0)] = DenseCrf.appearance_weight
+    appearance_mm: Annotated[float, Field(gt=0)] = DenseCrf.appearance_mm
+    appearance_contrast: Annotated[float, Field(gt=0)] = DenseCrf.appearance_contrast
+    iterations: Annotated[int, Field(ge=1)] = DenseCrf.iterations
+
+    @model_validator(mode="after")
+    def _pulls(self) -> CrfTable:
+        if self.smoothness_weight == self.appearance_weight == 0:
+            raise ValueError("one of smoothness_weight and appearance_weight must be above 0; leave [crf] out instead")
+        return self
+
+
 class CompareTable(_Table):
     """[compare]: the family of comparisons; declare it before any number is seen. Changes no run.
 
@@ -211,6 +233,7 @@ class StudySpec(_Table):
     train: TrainTable = TrainTable()
     grid: GridTable
     compare: CompareTable = CompareTable()
+    crf: CrfTable | None = None
     calibrate: CalibrateTable | None = None
 
     @property

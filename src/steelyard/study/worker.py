@@ -10,6 +10,7 @@ from rich.console import Console
 
 from steelyard.runstore import RunFolder
 from steelyard.study.cases import Cases, Stop, prepare_cases, stop_if_asked
+from steelyard.study.crf import do_crf, forget_crf, lacks_crf
 from steelyard.study.parallel import ProcessKilled
 from steelyard.study.plan import Plan, Run
 from steelyard.study.unit import do_run
@@ -27,8 +28,8 @@ def old_failures(plan: Plan) -> Failures:
 
 
 def unsettled(plan: Plan, failures: Failures) -> list[Run]:
-    """The runs that are neither done nor failed since `failures` were noted."""
-    return [run for run in plan.runs if not _is_settled(plan.run_folder(run), failures)]
+    """The runs that are neither done, with their CRF where one is wanted, nor failed since `failures` were noted."""
+    return [run for run in plan.runs if not _is_settled(plan, run, failures)]
 
 
 def take_runs(
@@ -78,7 +79,7 @@ def settle(plan: Plan, run: Run, *, title: str, failures: Failures, console: Con
 def say_what_is_done(plan: Plan, console: Console) -> None:
     """A line for each run that needs no work any more."""
     for run in plan.runs:
-        if plan.run_folder(run).is_done:
+        if _is_complete(plan, run):
             console.print(f"{title_of(plan, run)}: done", highlight=False, soft_wrap=True)
 
 
@@ -91,7 +92,7 @@ def give_up(plan: Plan, run: Run, reason: str) -> None:
     """Mark a run as failed from outside, because its process cannot; unless somebody has it in work or done."""
     folder = plan.run_folder(run)
     with folder.locked() as mine:
-        if mine and not folder.is_done:
+        if mine and not _is_complete(plan, run):
             folder.mark_failed(reason)
 
 
@@ -108,14 +109,19 @@ def _attempt(
 ) -> bool:
     """Carry the run out if that is left to do. False when another process holds it; else it is settled afterwards."""
     folder = plan.run_folder(run)
-    if folder.is_done:
+    if _is_complete(plan, run):
         return True
     with folder.locked() as mine:
         if not mine:
             return False
-        if not _is_settled(folder, failures):
+        if not _is_settled(plan, run, failures):
             at(run.name)
-            reason = _persist(plan, run, cases(), title=title, console=console, stop=stop)
+            reason = None
+            if not folder.is_done:
+                forget_crf(folder)
+                reason = _persist(plan, run, cases(), title=title, console=console, stop=stop)
+            if reason is None and lacks_crf(plan, run):
+                reason = do_crf(plan, run, cases(), title=title, console=console, stop=stop)
             outcome = "done" if reason is None else f"failed: {reason}"
             console.print(f"{title}: {outcome}", highlight=False, soft_wrap=True)
     return True
@@ -133,8 +139,12 @@ def _persist(plan: Plan, run: Run, cases: Cases, *, title: str, console: Console
     return reason
 
 
-def _is_settled(folder: RunFolder, failures: Failures) -> bool:
-    return folder.is_done or _failed_at(folder) not in (None, failures.get(folder.name))
+def _is_settled(plan: Plan, run: Run, failures: Failures) -> bool:
+    return _is_complete(plan, run) or _failed_at(plan.run_folder(run)) not in (None, failures.get(run.name))
+
+
+def _is_complete(plan: Plan, run: Run) -> bool:
+    return plan.run_folder(run).is_done and not lacks_crf(plan, run)
 
 
 def _failed_at(folder: RunFolder) -> int | None:
