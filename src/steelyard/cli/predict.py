@@ -76,5 +76,6 @@ def predict(
         console().print(line, highlight=False, soft_wrap=True)
     if failed := sum(not record.is_done for record in records):
         raise BadData(
-            f"{failed} of {len(records)} scans could not be predicted; the reasons are above and in run.json."
+            f"{failed} of {len(records)} scans could not be predicted, for the reasons above. "
+            "Mend them and run the same command."
         )

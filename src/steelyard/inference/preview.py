@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from steelyard.inference.volumes import OrganVolume
 from steelyard.runstore import write_bytes
@@ -42,7 +41,9 @@ def write_preview(
             row.append(Panel(shown, words))
     foot = [said(volume) for volume in volumes] + ([caption] if caption else [])
     page = sheet([bare, coloured], label_map.label_set.organs, paper=BLACK, foot=[name, *foot])
-    write_bytes(path, slices.png(np.asarray(page)))
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
 
 
 def sections(label_map: LabelMap) -> dict[int, str]:
