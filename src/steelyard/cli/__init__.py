@@ -6,7 +6,20 @@ import sys
 
 import cyclopts
 
-from steelyard.cli import audit, calibrate, data, evaluate, export_loss, fetch, figure, predict, scoring, studies, view
+from steelyard.cli import (
+    audit,
+    calibrate,
+    data,
+    evaluate,
+    export_loss,
+    export_model,
+    fetch,
+    figure,
+    predict,
+    scoring,
+    studies,
+    view,
+)
 from steelyard.cli.app import app
 from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError
 from steelyard.runstore import DISK_FULL, disk_full
@@ -18,6 +31,7 @@ __all__ = [
     "data",
     "evaluate",
     "export_loss",
+    "export_model",
     "fetch",
     "figure",
     "main",
