@@ -8,7 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from typing import Any, TypeVar
 
 from steelyard.errors import BadData, SteelyardError
@@ -21,6 +21,7 @@ from steelyard.evaluate.structures import Structure
 from steelyard.evaluate.why import Explanation, explain_case
 
 T = TypeVar("T")
+START = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 Progress = Callable[[str, int, int], None]  # what is being done, done so far, of how many
 
 
@@ -125,8 +126,11 @@ def _runner(workers: int) -> Iterator[Run]:
 
         yield here
         return
-    # spawn: a fork of a process in which polars has run threads may hang
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    # No plain fork, which may hang where polars has started threads; a server that imports once, and forks before any.
+    context = get_context(START)
+    if START == "forkserver":
+        context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
 
     def there(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], tick: Any) -> list[T]:
         futures: list[Future[T]] = [pool.submit(function, *task) for task in tasks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,12 +13,14 @@ from PIL import Image
 from steelyard.errors import BadData
 from steelyard.evaluate.structures import HIGHEST_VALUE, Reading, Structure
 from steelyard.evaluate.value_names import ValueNames
-from steelyard.io.dicom_series import Series
 from steelyard.io.nifti import SUFFIXES, read_volume
 from steelyard.io.nifti_labels import read_label_names
 from steelyard.io.png_masks import read_masks
 from steelyard.labels import LabelSet, Organ
 from steelyard.volume import Geometry, LabelMap, Volume
+
+if TYPE_CHECKING:
+    from steelyard.io.dicom_series import Series  # pydicom takes a while to import, and NIfTI files need none of it
 
 BLACK = (0, 0, 0)  # a colour for classes that nobody will see
 

@@ -11,7 +11,6 @@ import numpy as np
 from steelyard.errors import BadData
 from steelyard.evaluate.mask_files import nifti_files, whole_values, without_suffix
 from steelyard.evaluate.structures import Reading, Structure
-from steelyard.io.dicom_seg import read_seg
 from steelyard.io.nifti import read_volume
 from steelyard.volume import Geometry, LabelMap
 
@@ -77,11 +76,15 @@ class SegMask:
 
     def named(self) -> tuple[Structure, ...]:
         """The segments, by their labels and coded concepts."""
+        from steelyard.io.dicom_seg import read_seg  # takes a while to import
+
         organs = read_seg(self.file).label_set.organs
         return tuple(Structure(organ.name, organ.name, organ.concept) for organ in organs)
 
     def read(self, reading: Reading, *, on: Geometry | None = None) -> LabelMap:
         """The segments asked for, on the grid `on`, or on the file's own."""
+        from steelyard.io.dicom_seg import read_seg
+
         found = read_seg(self.file, on=on)
         index_of = {name: index for index, names in enumerate(reading.keys, start=1) for name in names}
         lookup = np.array([0, *(index_of.get(organ.name, 0) for organ in found.label_set.organs)], np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate.case import OF_STUDIES, CaseEvaluation, ConventionName, evaluate_case
@@ -15,9 +16,11 @@ from steelyard.evaluate.named_masks import SegMask
 from steelyard.evaluate.places import SINGLE, Mask, Place, find_place
 from steelyard.evaluate.regrid import turned_onto
 from steelyard.evaluate.structures import Structure
-from steelyard.io.dicom_series import Series, read_headers
 from steelyard.labels import LabelSet
 from steelyard.volume import Geometry, LabelMap
+
+if TYPE_CHECKING:
+    from steelyard.io.dicom_series import Series
 
 FEW_NAMES = 5  # missing counterparts in a message
 IMAGE_SUFFIX = "_0000"  # of nnU-Net's images, which are no label maps
@@ -114,7 +117,7 @@ def find_cases(reference: Path, prediction: Path, *, dicom: Path | None = None, 
         raise BadSpec(
             "--dicom gives PNG masks and single SEG files their grid, but both sides have their own. Leave it out."
         )
-    series = read_headers(dicom) if dicom is not None else None
+    series = _series(dicom) if dicom is not None else None
     singles = [place.kind in SINGLE for place in places]
     if all(singles):
         masks = [_only(place, series) for place in places]
@@ -159,6 +162,12 @@ def pairs_of(found: Found, table: OrganTable) -> list[PathPair]:
     """The cases with what they are read with."""
     grid = None if found.series is None else found.series.geometry
     return [PathPair(name, reference, prediction, table, grid) for name, reference, prediction in found.masks]
+
+
+def _series(folder: Path) -> Series:
+    from steelyard.io.dicom_series import read_headers  # takes a while to import
+
+    return read_headers(folder)
 
 
 def _only(place: Place, series: Series | None) -> Mask:

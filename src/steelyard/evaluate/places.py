@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from steelyard.errors import BadData
 from steelyard.evaluate.mask_files import NiftiMask, PngMasks, nifti_files, png_files, without_suffix
 from steelyard.evaluate.named_masks import OrganFiles, SegMask
 from steelyard.evaluate.value_names import value_names
-from steelyard.io.dicom_series import Series
 from steelyard.io.nifti import SUFFIXES
+
+if TYPE_CHECKING:
+    from steelyard.io.dicom_series import Series
 
 Mask = NiftiMask | PngMasks | OrganFiles | SegMask
 Kind = Literal["nifti", "nifti folder", "png", "seg", "seg folder", "case folders"]

@@ -15,35 +15,38 @@ from steelyard.metrics.organ_pair import OrganPair
 from steelyard.volume import LabelMap
 
 TITLES = {
-    "assd_mm": "average surface distance, mm",
-    "mssd_mm": "Hausdorff distance, mm",
-    "hd95_mm": "95 % Hausdorff distance, mm",
-    "nsd_2mm": "surface Dice (NSD) at 2 mm",
+    "assd_mm": "ASSD, mm",
+    "mssd_mm": "Hausdorff, mm",
+    "hd95_mm": "HD95, mm",
+    "nsd_2mm": "NSD at 2 mm",
 }
 BORDERS = {
-    "chaos": "voxels with an off 6-neighbour; image edge is none",
-    "monai": "the same, and the image edge is border",
-    "deepmind": "corners between voxels on and off; image edge, too",
+    "chaos": "voxels; image edge is none",
+    "monai": "voxels; image edge, too",
+    "deepmind": "between voxels; edge, too",
+}
+_BY_VOXELS = {
+    "assd_mm": "mean of all voxels",
+    "mssd_mm": "largest",
+    "hd95_mm": "larger of two, interpolated",
+    "nsd_2mm": "share of voxels",
 }
 POOLING = {
-    ("assd_mm", "chaos"): "mean over both borders' voxels",
-    ("assd_mm", "monai"): "mean over both borders' voxels",
-    ("assd_mm", "deepmind"): "mean of two means by area",
-    ("mssd_mm", "chaos"): "largest",
-    ("mssd_mm", "monai"): "largest",
-    ("mssd_mm", "deepmind"): "largest",
-    ("hd95_mm", "chaos"): "larger directed percentile, interpolated",
-    ("hd95_mm", "monai"): "larger directed percentile, interpolated",
-    ("hd95_mm", "deepmind"): "larger directed percentile by area",
-    ("nsd_2mm", "chaos"): "share of voxels",
-    ("nsd_2mm", "monai"): "share of voxels",
-    ("nsd_2mm", "deepmind"): "share of area",
+    "chaos": _BY_VOXELS,
+    "monai": _BY_VOXELS,
+    "deepmind": {
+        "assd_mm": "mean of two means, by area",
+        "mssd_mm": "largest",
+        "hd95_mm": "larger of two, by area",
+        "nsd_2mm": "share of area",
+    },
 }
 MISSED = {  # what the tools themselves print for an organ in one mask only; here all charge the volume's diagonal, or 0
     "chaos": {"assd_mm": "diagonal", "mssd_mm": "diagonal", "hd95_mm": "diagonal", "nsd_2mm": "0"},
     "monai": {"assd_mm": "inf", "mssd_mm": "inf", "hd95_mm": "nan", "nsd_2mm": "0"},
-    "deepmind": {"assd_mm": "inf and nan", "mssd_mm": "inf", "hd95_mm": "inf", "nsd_2mm": "0"},
+    "deepmind": {"assd_mm": "inf, nan", "mssd_mm": "inf", "hd95_mm": "inf", "nsd_2mm": "0"},
 }
+MISSED_HERE = "A missed or invented organ is charged the volume's diagonal here, NSD 0, in every convention."
 COLUMNS: dict[str, type[pl.DataType]] = {
     "case_id": pl.String,
     "organ": pl.String,
@@ -98,6 +101,7 @@ def why_table(explanations: Sequence[Explanation]) -> Table:
     table = Table(
         title="Why the conventions differ" + (f" (means of {cases} cases)" if cases > 1 else ""),
         box=box.SIMPLE,
+        collapse_padding=True,
         pad_edge=False,
         title_justify="left",
         caption_justify="left",
@@ -107,7 +111,7 @@ def why_table(explanations: Sequence[Explanation]) -> Table:
     table.add_column("metric, and what is changed", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("change", justify="right", no_wrap=True)
-    table.add_column("is what … gives", no_wrap=True)
+    table.add_column("reached", no_wrap=True)
     frame = why_frame(explanations)
     means = frame.group_by("organ", "metric", "step", maintain_order=True).agg(
         pl.col("change").first(), pl.col("convention").first(), pl.col("value").mean(), pl.col("difference").mean()
@@ -129,8 +133,16 @@ def why_table(explanations: Sequence[Explanation]) -> Table:
 
 def rule_table() -> Table:
     """Each metric in each convention: which border, how pooled, and what that tool prints for a missed organ."""
-    table = Table(title="The rules", box=box.SIMPLE, pad_edge=False, title_justify="left")
-    for heading in ("metric", "convention", "border", "pooling", "organ in one mask only"):
+    table = Table(
+        title="The rules",
+        caption=MISSED_HERE,
+        box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("metric", "convention", "border", "pooling", "missed:\nits tool\nprints"):
         table.add_column(heading, overflow="fold")
     for family in FAMILIES:
         for convention, border in BORDERS.items():
@@ -139,7 +151,7 @@ def rule_table() -> Table:
                 TITLES[family] if first else "",
                 convention,
                 border,
-                POOLING[family, convention],
+                POOLING[convention][family],
                 MISSED[convention][family],
             )
         table.add_section()

@@ -14,12 +14,12 @@ from steelyard.metrics.surface import ROUNDING_MM
 
 FAMILIES = ("assd_mm", "mssd_mm", "hd95_mm", "nsd_2mm")
 TOLERANCE_MM = 2.0
-EDGE = "the image edge is border, too"
-AXES = EDGE + "; distances along the grid's axes"
-BETWEEN = "the surface runs between voxels, through their corners"
-BY_AREA = "each element weighs its area"
-TWO_MEANS = "mean of the two directions' means"
-NO_INTERPOLATION = "percentile without interpolation"
+EDGE = "image edge is border, too"
+AXES = EDGE + "; mm along the grid's axes"
+BETWEEN = "surface between voxels"
+BY_AREA = "weighed by area"
+TWO_MEANS = "mean of two means"
+NO_INTERPOLATION = "no interpolation"
 
 
 @dataclass(frozen=True)
