@@ -122,15 +122,23 @@ def test_nothing_found_is_an_empty_picture():
     assert not drawn.classes.any()
 
 
-def test_surfaces_towards_the_lamp_are_lighter():
-    box = label_map({LIVER: np.s_[2:6, 4:20, 5:11]})
-    view = View(45.0)
-    drawn = draw(box, view, window([box], view, 4.0, margin_mm=10.0))
-    rows = np.argwhere(drawn.classes == LIVER)[:, 0]
-    top = np.median(drawn.light[rows.min() + 20])
-    front = np.median(drawn.light[rows.max() - 20][drawn.classes[rows.max() - 20] > 0])
-    assert 0 < front < 1
-    assert top != front
+def test_light_falls_from_above_left():
+    j, i = np.meshgrid(np.arange(24) - 11.5, np.arange(30) - 14.5)
+    pillar = np.zeros(SHAPE, np.uint8)
+    pillar[2:8] = (3 * j) ** 2 + (2 * i) ** 2 <= 20**2  # round in mm
+    labels = LabelMap(pillar, Geometry(SHAPE, NORMAL), CHAOS_MR)
+    drawn = draw(labels, FRONT, window([labels], FRONT, 4.0, margin_mm=10.0))
+    columns = np.argwhere(drawn.classes.any(0)).ravel()
+    left, right = (np.median(drawn.light[drawn.classes.any(1)][:, at]) for at in (columns[15], columns[-15]))
+    assert left > right + 0.2
+
+
+def test_plates_are_told_apart_by_a_seam():
+    box = label_map({LIVER: np.s_[2:6, 4:20, 5:11]})  # four plates
+    drawn = draw(box, FRONT, window([box], FRONT, 8.0, margin_mm=10.0))
+    column = drawn.light[:, drawn.light.shape[1] // 2][drawn.classes.any(1)][5:-5]
+    dark = column < 0.9 * np.median(column)
+    assert np.count_nonzero(np.diff(dark.astype(int)) == 1) >= 3  # between plates
 
 
 def test_organs_have_their_colours_and_grey_has_none():
