@@ -128,15 +128,24 @@ def test_a_repeated_slice_stays_in_its_series_and_is_refused(tmp_path: Path):
         read_headers(found.files)
 
 
+def test_blank_series_in_two_folders_are_two_series(tmp_path: Path):
+    for name, height in (("upper", 300), ("lower", 0)):
+        places = [(-10, -20, height + 3 * k) for k in range(4)]
+        write_series(tmp_path / name, PIXELS, names=NAMES, positions=places)
+    assert sorted(series.files[0].parent.name for series in find_series(tmp_path)) == ["lower", "upper"]
+
+
 def test_multi_frame_files_are_a_series_each(tmp_path: Path):
-    for name, echo in (("v.dcm", 2.3), ("w.dcm", 4.6)):
+    for name, echo in (("u.dcm", 2.3), ("v.dcm", 2.3), ("w.dcm", 4.6)):
         frames = [{"MREchoSequence": {"EffectiveEchoTime": echo}}] * 4
         write_multiframe(tmp_path / name, PIXELS, frames=frames, SeriesNumber=3, ProtocolName="mDIXON")
     assert titles(tmp_path) == [
-        "series 3: mDIXON, MR, axial, 4 slices of 3 × 5, echo time 2.3 ms",
-        "series 3: mDIXON, MR, axial, 4 slices of 3 × 5, echo time 4.6 ms",
+        "series 3: mDIXON, MR, axial, 4 slices of 3 × 5, echo time 2.3 ms, file u.dcm",
+        "series 3: mDIXON, MR, axial, 4 slices of 3 × 5, echo time 2.3 ms, file v.dcm",
+        "series 3: mDIXON, MR, axial, 4 slices of 3 × 5, echo time 4.6 ms, file w.dcm",
     ]
-    assert [read_headers(series.files).frame_numbers for series in find_series(tmp_path)] == [(1, 2, 3, 4)] * 2
+    assert [series.files[0].name for series in find_series(tmp_path)] == ["u.dcm", "v.dcm", "w.dcm"]
+    assert [read_headers(series.files).frame_numbers for series in find_series(tmp_path)] == [(1, 2, 3, 4)] * 3
 
 
 def test_whatever_is_left_out_is_counted_by_its_kind(tmp_path: Path):

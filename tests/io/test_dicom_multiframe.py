@@ -92,6 +92,10 @@ def test_the_echo_time_is_the_frames_effective_one(tmp_path: Path):
     assert (series.echo_time_ms, series.protocol, series.modality) == (4.6, "mDIXON", "MR")
 
 
+def test_without_one_it_is_the_echo_time_of_the_file(tmp_path: Path):
+    assert read_headers(write_multiframe(tmp_path / "v.dcm", PIXELS, EchoTime="70")).echo_time_ms == 70
+
+
 def test_a_folder_of_files_with_one_frame_each_is_a_series(tmp_path: Path):
     for k in range(4):
         frame = [{"PixelValueTransformationSequence": {"RescaleSlope": k + 1, "RescaleIntercept": 0}}]
@@ -134,6 +138,7 @@ def test_a_sheared_stack_of_frames_is_refused(tmp_path: Path):
             r"signal parts: MAGNITUDE \(2 frames\), PHASE \(2 frames\)",
         ),
         ([{"MRDiffusionSequence": {"DiffusionBValue": b}} for b in (0.0, 0.0, 500.0, 500.0)], "b-values: 0.*500"),
+        ([{"MRModifierSequence": {"InversionTimes": t}} for t in (0.0, 0.0, 90.0, 90.0)], "inversion times: 0.*90"),
         (
             [{"MRImageFrameTypeSequence": {"FrameType": ["DERIVED", "PRIMARY", "T1", kind]}} for kind in "WFWF"],
             "frame types: .*W.*F",

@@ -74,8 +74,7 @@ def _decoded(data: pydicom.Dataset, file: Path, frames: int) -> np.ndarray:
         try:
             if decoder is None or decoder.is_native:
                 _check_length(data, file, frames)
-            pixels: np.ndarray = data.pixel_array
-            wanted = (frames, int(data.Rows), int(data.Columns))
+            pixels: np.ndarray = data.pixel_array.reshape(frames, int(data.Rows), int(data.Columns))
         except BadData:
             raise
         except Exception:  # decoders raise whatever they meet in damaged bytes
@@ -83,13 +82,7 @@ def _decoded(data: pydicom.Dataset, file: Path, frames: int) -> np.ndarray:
             if decoder is not None and _gdcm_would_help(decoder):
                 remedy = f"Install steelyard[gdcm], which has another decoder, or {AGAIN.lower()}"
             raise BadData(f"{file.name}: the pixels cannot be decoded. {remedy}", file=file) from None
-    if pixels.size != np.prod(wanted):
-        raise BadData(
-            f"{file.name} is truncated or damaged: its pixels have axes {pixels.shape} where {wanted} are wanted. "
-            f"{AGAIN}",
-            file=file,
-        )
-    return pixels.reshape(wanted)
+    return pixels
 
 
 def _decoder(data: pydicom.Dataset, file: Path) -> Decoder | None:

@@ -1,7 +1,9 @@
 """Which series of images lie in a folder, whatever its layout: one entry for each that could be a volume.
 
 Slices belong together that share SeriesInstanceUID, echo time, orientation and size. In-phase and out-of-phase images
-often share one SeriesInstanceUID; the echo time tells them apart. Nothing is left out silently: `survey` counts it.
+often share one SeriesInstanceUID; the echo time tells them apart. Where slices then still lie at the same places, they
+are parted by what parts them all: image type, temporal position, acquisition, or folder. A multi-frame file is one
+series. Nothing is left out silently: `survey` counts it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from steelyard.io.dicom_header import (
     ORIENTATION_TOLERANCE,
     PER_FRAME,
     SHARED,
+    Groups,
     ImageName,
     dataset,
     described,
@@ -38,9 +41,11 @@ from steelyard.io.dicom_header import (
 TAGS = [  # all that is read of a file
     *("ImageType", "SOPClassUID", "Modality", "SeriesDescription", "ProtocolName", "EchoTime"),
     *("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
+    *("TemporalPositionIdentifier", "AcquisitionNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", PER_FRAME, SHARED),
 ]
+PARTED_BY = ("image type", "temporal position", "acquisition", "folder")  # in this order, where places repeat
 PLANES = ("sagittal", "coronal", "axial")  # by the axis of LPS that the normal is nearest to
 SHORTEST_NAME = 3  # characters of a patient's name or number that are looked for in descriptions
 
@@ -58,6 +63,7 @@ class FoundSeries:
     slices: int
     plane: str
     size: tuple[int, int]
+    part: str = ""
 
     @property
     def title(self) -> str:
@@ -68,6 +74,7 @@ class FoundSeries:
         parts.append(f"{self.slices} slices of {self.size[0]} × {self.size[1]}")
         if self.echo_time_ms is not None:
             parts.append(f"echo time {self.echo_time_ms:.3g} ms")
+        parts += [self.part] if self.part else []
         return ", ".join(parts)
 
 
@@ -110,8 +117,8 @@ def survey(folder: Path) -> Survey:
             if sum(image.slices for image in images) < 2:
                 left_out["single image"] += 1
             else:
-                series.append(_found(images))
-    series.sort(key=lambda found: (found.number or 0, found.echo_time_ms or 0, found.files))
+                series += [_found(part, told) for told, part in _parts(images)]
+    series.sort(key=lambda found: (found.number or 0, found.echo_time_ms or 0, found.part, found.files))
     return Survey(tuple(series), dict(left_out))
 
 
@@ -127,6 +134,8 @@ class _Image:
     echo_time_ms: float | None
     slices: int
     size: tuple[int, int]
+    place: tuple[float, ...]
+    parts: tuple[str, ...]  # by PARTED_BY
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -137,12 +146,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders.sort()
-        yield from (Path(parent) / name for name in sorted(names))
+        yield from (Path(parent, name) for name in sorted(names))
 
 
 def _image(file: Path) -> _Image | str:
     """What is needed of one file, or the kind under which it is left out."""
     name = ImageName(file)
+    if not file.is_file():  # a pipe would be waited for, and a link may point nowhere
+        return "not DICOM"
     try:
         data = dataset(file, stop_before_pixels=True, tags=TAGS)
     except BadData as error:
@@ -188,7 +199,20 @@ def _placed(data: pydicom.Dataset, name: ImageName, frames: int) -> _Image:
         echo_time_ms=echo_time_ms(data, name, groups),
         slices=frames,
         size=(rows, columns),
+        place=_place(data, groups, name),
+        parts=(
+            _one_line(text(data, "ImageType", name)),
+            _one_line(text(data, "TemporalPositionIdentifier", name)),
+            _one_line(text(data, "AcquisitionNumber", name)),
+            str(name.file.parent),
+        ),
     )
+
+
+def _place(data: pydicom.Dataset, groups: Groups | None, name: ImageName) -> tuple[float, ...]:
+    keyword = "ImagePositionPatient"
+    place = described(data, groups, "PlanePositionSequence", keyword, name)
+    return tuple(np.round(numbers(place, keyword, name, 3), 2).tolist())
 
 
 def _split(images: Sequence[_Image]) -> list[list[_Image]]:
@@ -205,7 +229,27 @@ def _split(images: Sequence[_Image]) -> list[list[_Image]]:
     return list(groups.values())
 
 
-def _found(images: Sequence[_Image]) -> FoundSeries:
+def _parts(images: Sequence[_Image]) -> list[tuple[str, list[_Image]]]:
+    """Images that lie at the same places, parted where one thing parts them all; else as they are, to be refused."""
+    if images[0].slices > 1:
+        return [(f"file {images[0].file.name}", list(images))]
+    if _once(images):
+        return [("", list(images))]
+    for k, what in enumerate(PARTED_BY):
+        parts: dict[str, list[_Image]] = defaultdict(list)
+        for image in images:
+            parts[image.parts[k]].append(image)
+        if all(len(part) > 1 and _once(part) for part in parts.values()):
+            shared = os.path.commonpath(parts) if what == "folder" else ""
+            return [(f"{what} {os.path.relpath(v, shared) if shared else v or 'none'}", p) for v, p in parts.items()]
+    return [("", list(images))]
+
+
+def _once(images: Sequence[_Image]) -> bool:
+    return len({image.place for image in images}) == len(images)
+
+
+def _found(images: Sequence[_Image], part: str) -> FoundSeries:
     first = images[0]
     return FoundSeries(
         files=tuple(image.file for image in images),
@@ -217,6 +261,7 @@ def _found(images: Sequence[_Image]) -> FoundSeries:
         slices=sum(image.slices for image in images),
         plane=PLANES[int(np.abs(directions(first.orientation)[2]).argmax())],
         size=first.size,
+        part=part,
     )
 
 
