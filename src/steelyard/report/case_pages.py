@@ -19,6 +19,7 @@ from steelyard.report.read import BACKGROUND, Condition, Run
 from steelyard.report.statistics import read_statistics
 from steelyard.report.table import Cell, Header, Row, Section, Table
 from steelyard.report.tables import GLOBAL_COLUMNS
+from steelyard.report.viewer_page import Viewer
 
 IOU = ("iou", "counts")
 ML = Shown("", 1)
@@ -30,7 +31,10 @@ Key = tuple[str, str]  # metric, convention
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One held-out case under one run. `file` is the prediction's address from the page, empty where it is gone."""
+    """One held-out case under one run. `file` is the prediction's address from the page, empty where it is gone.
+
+    `view` is the address of its images in the viewer, empty where there are none.
+    """
 
     case_id: str
     patient_id: str
@@ -40,6 +44,7 @@ class CaseRow:
     cells: tuple[Cell, ...]
     further: tuple[Cell, ...] = ()
     file: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class _Found:
     cases: dict[tuple[str, str, str | None, Key], dict[str, object]] = field(repr=False)
     pooled: dict[tuple[str, str | None, Key], float | None] = field(repr=False)
     volumes: dict[tuple[str, str, str], tuple[float | None, float | None]] = field(repr=False)
+    viewer: Viewer
 
     def value(self, run: Run, case_id: str, organ: str | None, key: Key) -> float | None:
         row = self.cases.get((run.run, case_id, organ, key))
@@ -78,12 +84,16 @@ class _Found:
         }
 
 
-def case_sections(comparison: Comparison, condition: Condition) -> tuple[CaseSection, ...]:
+def case_sections(
+    comparison: Comparison, condition: Condition, viewer: Viewer | None = None
+) -> tuple[CaseSection, ...]:
     """A section for all organs, then one per organ, of a condition with at least one finished run.
 
-    Where the study has statistics, each section ends with the patients beside the baseline.
+    Where the study has statistics, each section ends with the patients beside the baseline. Cases lead to their images
+    in the `viewer`.
     """
-    found, statistics = _look_up(comparison, condition), read_statistics(comparison)
+    viewer = viewer or Viewer(comparison.study, "not written")
+    found, statistics = _look_up(comparison, condition, viewer), read_statistics(comparison)
     organs = comparison.study.label_set.organs
     sections = (_all_organs(comparison, found), *(_of_organ(organ, found) for organ in organs))
     if statistics is None:
@@ -105,7 +115,7 @@ def _of_organ(organ: Organ, found: _Found) -> CaseSection:
         cells = [Cell(found.value(run, case_id, organ.name, key), titled(key[0]).decimals) for key in main]
         rest = tuple(Cell(found.value(run, case_id, organ.name, key), titled(key[0]).decimals) for key in further)
         cells[1:1] = [Cell(missed, ML.decimals), Cell(spilled, ML.decimals)]
-        rows.append(_row(run, case_id, row, tuple(cells), rest))
+        rows.append(_row(run, case_id, row, tuple(cells), rest, found.viewer.link(run, case_id, organ.name)))
     titles = _titles(main)
     own = [run for run in found.runs if run.organ in (None, organ.name)]
     pooled = [(title, organ.name, key) for key, title in zip(POOLED, _titles(POOLED), strict=True)]
@@ -131,7 +141,7 @@ def _all_organs(comparison: Comparison, found: _Found) -> CaseSection:
         ious = [found.value(own.get(o.name, run), case_id, o.name, IOU) for o in organs]
         cells = [Cell(value) for value in (mean([v for v in ious if v is not None]), *ious)]
         cells += [Cell(found.value(run, case_id, None, key)) for key in overall]
-        rows[repeat] = _row(run, case_id, row, tuple(cells), ())
+        rows[repeat] = _row(run, case_id, row, tuple(cells), (), found.viewer.link(run, case_id))
     pooled: list[tuple[str, str | None, Key]] = [(f"IoU of {organ.title}", organ.name, IOU) for organ in organs]
     if comparison.has_background:
         pooled.insert(0, ("IoU of background", BACKGROUND, IOU))
@@ -166,7 +176,9 @@ def _runs_table(name: str, runs: Iterable[Run], columns: Sequence[tuple[str, str
     )  # fmt: skip
 
 
-def _row(run: Run, case_id: str, row: dict[str, object], cells: tuple[Cell, ...], rest: tuple[Cell, ...]) -> CaseRow:
+def _row(
+    run: Run, case_id: str, row: dict[str, object], cells: tuple[Cell, ...], rest: tuple[Cell, ...], view: str
+) -> CaseRow:
     path = run.files.prediction(case_id)
     file = "/".join((STUDY_FROM_PAGE, *map(quote, path.relative_to(run.files.path.parent).parts)))
     return CaseRow(
@@ -178,6 +190,7 @@ def _row(run: Run, case_id: str, row: dict[str, object], cells: tuple[Cell, ...]
         cells,
         rest,
         file if path.is_file() else "",
+        view,
     )
 
 
@@ -201,7 +214,7 @@ def _titles(keys: Iterable[Key]) -> list[str]:
     ]
 
 
-def _look_up(comparison: Comparison, condition: Condition) -> _Found:
+def _look_up(comparison: Comparison, condition: Condition, viewer: Viewer) -> _Found:
     own = comparison.scores.filter(pl.col("loss") == condition.loss)
     cases, pooled = {}, {}
     for row in own.iter_rows(named=True):
@@ -215,4 +228,4 @@ def _look_up(comparison: Comparison, condition: Condition) -> _Found:
         for row in missed_and_spilled(comparison.study).iter_rows(named=True)
     }
     runs = tuple(run for run in comparison.done if run.loss == condition.loss)
-    return _Found(runs, cases, pooled, volumes)
+    return _Found(runs, cases, pooled, volumes, viewer)

@@ -25,6 +25,7 @@ from steelyard.report.tasks_table import tasks_tables
 from steelyard.report.template import render
 from steelyard.report.unfinished import baseline_in_short, unfinished
 from steelyard.report.verdicts import verdict_sentence
+from steelyard.report.viewer_page import viewer_beside
 from steelyard.runstore import write_atomically
 from steelyard.study.gradient_kinds import KINDS
 from steelyard.views.slices import hex_colour
@@ -35,6 +36,8 @@ MOST_PATIENTS_UNFOLDED = 20
 
 def write_report(study_folder: Path, *, beside: Path | None = None) -> Path:
     """Write `<study>/report/index.html`, its tables as `tables/*.csv|.md|.tex` and `cases/*.html`; returns the page.
+
+    With them goes `viewer.html`, on which the cases can be looked at, save of a large study, for which it costs much.
 
     Each file is written beside its place and renamed, the page last, so that a reader never sees half of one.
     Runs without DONE are named on the page and enter no number. `beside` is the folder of another study, to be put
@@ -97,12 +100,14 @@ def _page(
 
 
 def _case_pages(study: Study) -> dict[str, str]:
+    viewer = viewer_beside(study)
     return {
         cases_page(study, condition): render(
             "cases.html.j2",
             study=study,
             condition=condition,
-            sections=case_sections(comparison, condition),
+            sections=case_sections(comparison, condition, viewer),
+            viewer=viewer,
             all_organs=ALL_ORGANS,
             paired=PAIRED,
         )

@@ -144,7 +144,7 @@ class ShownCases:
                 f"no case of {self.source} has {by} to be picked by, which takes references. Name a case with --case."
             )
         ranked = [case_id for _, case_id in sorted(valued)]
-        return ranked[{"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}[place]]
+        return ranked[{"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}[place]]
 
 
 def organ_named(label_set: LabelSet, name: str) -> Organ:
@@ -300,7 +300,7 @@ def _scores(study: Study, kept: Mapping[str, Mapping[str, Sequence[Run]]]) -> pl
         for run in runs
     ]
     of_runs = pl.DataFrame(shown, schema=dict.fromkeys(("run", "case_id", "prediction"), pl.String))
-    return study.scores.join(of_runs, on=["run", "case_id"]).select(SCORES)
+    return study.scores.join(of_runs, on=["run", "case_id"]).select(list(SCORES))
 
 
 def _value(scores: pl.DataFrame, case_id: str, prediction: str, organ: str, key: Key) -> float | None:

@@ -15,15 +15,18 @@ STUDY_PAGE = Path("report") / PAGE  # in a study's folder, beside the report tha
 OF_EVERY_RUN = "One prediction per network, loss and seed; each case is held out of its own training."
 
 
-def write_study_viewer(folder: Path, out: Path | None = None) -> Path:
+def write_study_viewer(folder: Path, out: Path | None = None, *, back: str = "") -> Path:
     """The page of a study, `report/viewer.html` in its folder unless `out` says otherwise: every held-out case once.
+
+    `back` is the address of the report that it belongs to; that beside it, where there is one, when left out.
 
     Raises:
         BadData: no study lies there, or it kept no prediction together with its image.
     """
     study = read_study(folder)
     cases = cases_of_run(folder, every_seed=True)
-    back = "index.html" if out is None and (folder / "report" / "index.html").is_file() else ""
+    if out is None and (folder / "report" / "index.html").is_file():
+        back = back or "index.html"
     return write_viewer(out or folder / STUDY_PAGE, cases, title=study.name, note=OF_EVERY_RUN, back=back)
 
 
