@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 from phantoms import AXIAL, SHAPE, organ_labels, pixels_like, write_series
 from shown import shown_case
@@ -18,6 +17,7 @@ from steelyard.scores import Score
 from steelyard.views.predicted_cases import cases_of_prediction, is_prediction
 from steelyard.views.shown_cases import ShownCases, case_of_files, cases_of_run, label_map_of_file
 from steelyard.volume import Geometry, LabelMap, Volume
+from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 LIVER, KIDNEY = 1, 2
 
@@ -116,9 +116,9 @@ def test_cases_are_picked_by_one_organ_or_by_the_mean_of_those_with_a_value(tmp_
     assert cases.picked("worst", prediction="first", organ="liver") == "p2_a"
     assert cases.picked("best", prediction="first", organ="left_kidney") == "p2_a"
     for wrong in ({"organ": "heart"}, {"by": "dize"}):
-        with pytest.raises(BadSpec, match="heart|dize"):
+        with pytest.raises(BadSpec, match=r"heart|dize"):
             cases.picked("worst", prediction="first", **wrong)
-    with pytest.raises(BadSpec, match="no case .* has iou to be picked by"):
+    with pytest.raises(BadSpec, match=r"no case .* has iou to be picked by"):
         cases.picked("worst", prediction="first", by="iou")
 
 
@@ -198,6 +198,7 @@ def predicted(folder: Path, geometry: Geometry, *, place: str, labels: np.ndarra
     """A folder as `predict` leaves it, by hand."""
     labels = organ_labels() if labels is None else labels
     write_label_map(folder / "nifti" / "anna.nii.gz", LabelMap(labels, geometry, CHAOS_MR))
+    write_label_map(folder / "nifti" / "bert.nii.gz", LabelMap(labels, geometry, CHAOS_MR))  # of an earlier attempt
     case = {"name": "anna", "place": place, "sequence": "t1_in", "status": "done"}
     failed = {"name": "bert", "place": "bert", "sequence": "t1_in", "status": "failed"}
     record = {
@@ -226,6 +227,8 @@ def test_a_predicted_folder_is_joined_with_its_dicom_series(tmp_path: Path):
     assert case.predictions["dice + iou0515"].volume_ml("liver") == pytest.approx(192 * 3 * 2 * 1 / 1000)
 
     others = pixels_like(organ_labels(), seed=2)
+    write_series(scans / "anna" / "wide", others, names=names, pixel_spacing=(2.0, 1.5), SeriesInstanceUID="1.4")
+    assert len(list(cases_of_prediction(folder, scans))) == 1  # that one lies on another grid
     write_series(scans / "anna" / "t1b", others, names=names, orientation=AXIAL, SeriesInstanceUID="1.3", EchoTime="9")
     with pytest.raises(BadData, match="holds 2 series"):
         next(iter(cases_of_prediction(folder, scans)))
@@ -253,7 +256,7 @@ def test_a_folder_without_label_maps_as_nifti_is_said(tmp_path: Path):
     geometry = Geometry(SHAPE, np.diag([3.0, 2, 1, 1]))
     folder = predicted(tmp_path / "out", geometry, place="anna")
     (folder / "nifti" / "anna.nii.gz").unlink()
-    with pytest.raises(BadData, match="no case as NIfTI. Predict with --to nifti"):
+    with pytest.raises(BadData, match=r"no case as NIfTI\. Predict with --to nifti"):
         cases_of_prediction(folder)
     assert not is_prediction(tmp_path)
 

@@ -10,7 +10,7 @@ from steelyard.errors import BadSpec
 from steelyard.labels import CHAOS_MR
 from steelyard.views.canvas import BLACK, Panel, scaled, sheet
 from steelyard.views.case_on_screen import CaseOnScreen
-from steelyard.views.slice_pairs import SlicePair, chosen_slices, slice_numbered, slice_pairs
+from steelyard.views.slice_pairs import PANEL_PX, SlicePair, chosen_slices, slice_numbered, slice_pairs
 from steelyard.views.slices import displayed_sides, windowed
 from steelyard.volume import Geometry, Volume
 
@@ -99,6 +99,7 @@ def test_every_row_has_one_scale():
     rows = pixels_of(figure[:-60], GREEN)[:, 0]
     heights = [np.ptp(part) + 1 for part in np.split(np.unique(rows), np.flatnonzero(np.diff(np.unique(rows)) > 5) + 1)]
     assert heights[1] == pytest.approx(2 * heights[0], abs=2)
+    assert figure.shape[1] < 2 * PANEL_PX + 60  # the wider case fills its panel
 
 
 def test_the_chosen_slice_goes_through_all_organs_rather_than_the_largest():

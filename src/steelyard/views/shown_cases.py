@@ -144,7 +144,7 @@ class ShownCases:
                 f"no case of {self.source} has {by} to be picked by, which takes references. Name a case with --case."
             )
         ranked = [case_id for _, case_id in sorted(valued)]
-        return ranked[{"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}[place]]
+        return ranked[{"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}[place]]
 
 
 def organ_named(label_set: LabelSet, name: str) -> Organ:
