@@ -14,6 +14,7 @@ from scans import LAYOUTS, knotty_labels, write_multi_frame_scan, write_scan
 from steelyard.errors import BadData
 from steelyard.io.dicom_seg import read_seg, write_seg
 from steelyard.io.dicom_series import Series
+from steelyard.io.rtstruct import write_rtstruct
 from steelyard.labels import CHAOS_MR, LIVER, CodedConcept, LabelSet, Organ
 from steelyard.volume import Geometry, LabelMap
 
@@ -165,6 +166,33 @@ def test_headers_that_lack_what_may_be_empty_are_no_obstacle(tmp_path: Path):
     write_seg(tmp_path / "seg.dcm", LabelMap(knotty_labels(SHAPE), series.geometry, CHAOS_MR), series)
     assert read_seg(tmp_path / "seg.dcm").geometry.same_grid(series.geometry)
     assert UID(pydicom.dcmread(tmp_path / "seg.dcm").FrameOfReferenceUID).is_valid
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientBirthDate", "unknown"),
+        ("PatientSex", "female"),
+        ("StudyDate", "2026-01-02"),
+        ("StudyTime", "25:00"),
+        ("PatientAge", "0Y"),
+        ("SpecificCharacterSet", "NONSENSE"),
+        ("SOPClassUID", "1.2.3.4.5"),
+        ("SliceThickness", "0"),
+    ],
+)
+def test_values_that_dicom_does_not_allow_are_no_obstacle(
+    keyword: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for side in ("reading", "writing"):
+        monkeypatch.setattr(pydicom.config.settings, f"{side}_validation_mode", pydicom.config.IGNORE)
+    series = write_scan(tmp_path / "scan", **{"PatientName": "Doe^Jane", keyword: value})
+    monkeypatch.undo()
+    label_map = LabelMap(knotty_labels(SHAPE), series.geometry, CHAOS_MR)
+    write_seg(tmp_path / "seg.dcm", label_map, series)
+    write_rtstruct(tmp_path / "rtstruct.dcm", label_map, series)
+    assert_array_equal(read_seg(tmp_path / "seg.dcm").labels, label_map.labels)
+    assert pydicom.dcmread(tmp_path / "rtstruct.dcm").PatientName == "Doe^Jane"
 
 
 def test_directions_rounded_unlike_each_other_are_evened_out(tmp_path: Path):

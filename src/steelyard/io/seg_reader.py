@@ -28,6 +28,7 @@ PRIVATE_SCHEME = "99STEELYARD"
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # pydicom has no name for it yet
 STEP_TOLERANCE = 1e-2  # of a step: DICOM decimal strings are rounded
 ORIENTATION_TOLERANCE = 1e-3  # in direction cosines, 0.06°
+MOST_STEPS_APART = 2.5  # of neighbouring frames, for the stated step to be believed before the gap between them
 SAME_PLACE_MM = 1e-2  # frames closer than this lie in one slice
 SIDEWAYS_TOLERANCE_MM = 0.1  # off the line through the stack: well under a pixel, well over rounding
 MOST_SLICES = 20_000  # a grid with more is a damaged position, and must not take the memory
@@ -231,7 +232,10 @@ def _grid(frames: _Frames, on: Geometry | None) -> tuple[Geometry, list[int]]:
 
 
 def _step_mm(gaps: np.ndarray, frames: _Frames, on: Geometry | None) -> float:
-    """The distance from slice to slice: the first candidate of which all gaps between frames are multiples."""
+    """The distance from slice to slice: the first candidate of which all gaps between frames are multiples.
+
+    A stated step far less than the smallest gap comes last: some scanners state the room between slices instead.
+    """
     candidates: list[float | None]
     if on is not None:
         along = np.abs((on.affine[:3, :3] / np.array(on.spacing_mm)).T @ frames.normal)
@@ -240,8 +244,9 @@ def _step_mm(gaps: np.ndarray, frames: _Frames, on: Geometry | None) -> float:
         candidates = [frames.stated_step_mm, frames.thickness_mm]
     else:
         stated, smallest = frames.stated_step_mm, float(gaps.min())
-        sound = stated is not None and smallest < 2.5 * stated and not _is_room(frames, smallest)
-        candidates = [stated if sound else None, smallest, stated]
+        candidates = [smallest, stated]
+        if stated is not None and smallest < MOST_STEPS_APART * stated:
+            candidates.reverse()
     for step in candidates:
         if step is not None and (np.abs(gaps / step - np.round(gaps / step)) <= STEP_TOLERANCE * (gaps / step)).all():
             return step
@@ -250,17 +255,6 @@ def _step_mm(gaps: np.ndarray, frames: _Frames, on: Geometry | None) -> float:
     if not gaps.size:
         raise BadData("it holds a single slice and says nothing of its thickness. Name the scan that it belongs to.")
     raise BadData(f"its slices are unevenly spaced, by {gaps.min():.4g} to {gaps.max():.4g} mm. {AGAIN}")
-
-
-def _is_room(frames: _Frames, gap_mm: float) -> bool:
-    """Whether the stated step is the empty room between slices, as some scanners have it: thickness + room = step."""
-    if (
-        frames.stated_step_mm is None
-        or frames.thickness_mm is None
-        or frames.stated_step_mm > 0.9 * frames.thickness_mm
-    ):
-        return False
-    return abs(frames.stated_step_mm + frames.thickness_mm - gap_mm) <= STEP_TOLERANCE * gap_mm
 
 
 def _moved(own: LabelMap, on: Geometry) -> LabelMap:

@@ -9,13 +9,14 @@ never modified.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
-from pydicom.valuerep import format_number_as_ds
+from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from steelyard.errors import BadData
 from steelyard.io.dicom_header import AGAIN, PER_FRAME, SHARED, dataset
@@ -35,6 +36,14 @@ MAY_BE_EMPTY = (
     "StudyTime",
     "ReferringPhysicianName",
 )
+READABLE: dict[
+    str, Callable[[str], object]
+] = {  # what must be well-formed, or it is left empty: a scan is not refused for the form of a date
+    "PatientBirthDate": DA,
+    "StudyDate": DA,
+    "StudyTime": TM,
+    "PatientSex": lambda sex: {"M": sex, "F": sex, "O": sex}[sex],
+}
 UTF_8 = "ISO_IR 192"
 
 
@@ -71,7 +80,8 @@ def source_headers(series: Series, *, pseudonym: str | None) -> SourceHeaders:
     for header in headers:
         header.SpecificCharacterSet = UTF_8
         for keyword in MAY_BE_EMPTY:
-            if keyword not in header:
+            if keyword not in header or not _is_readable(header[keyword].value, keyword):
+                header.pop(keyword, None)
                 setattr(header, keyword, "")
         if not header.get("FrameOfReferenceUID"):
             header.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame of reference", header.SeriesInstanceUID])
@@ -125,6 +135,13 @@ def _header(file: Path) -> Dataset:
             file=file,
         )
     return plain
+
+
+def _is_readable(value: object, keyword: str) -> bool:
+    try:
+        return value is None or str(value) == "" or READABLE.get(keyword, str)(str(value)) is not None
+    except (ValueError, KeyError):
+        return False
 
 
 def _place(header: Dataset, geometry: Geometry, k: int) -> None:
