@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
 
 from steelyard.cli.app import app, console
 
@@ -30,3 +34,28 @@ def view(what: Path, *, image: Path | None = None, reference: Path | None = None
         what = read_spec(what).folder
     page = write_viewer_of(what, image=image, reference=reference, out=out)
     console().print(f"viewer: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command
+def serve(
+    runs: Path = Path("runs"),
+    *,
+    port: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=0, lte=65535))] = 8765,
+) -> None:
+    """Show all studies of a run store in a browser of this machine: how far they are, reports, cases. Ctrl-C ends it.
+
+    Only this machine can ask (127.0.0.1), and only for reading.
+
+    Parameters
+    ----------
+    runs
+        The folder that holds the runs of studies.
+    port
+        Where to listen; 0 takes any port that is free.
+    """
+    from steelyard.serve.run import serve as serve_store
+
+    def tell(address: str) -> None:
+        console().print(f"studies: {address} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+
+    serve_store(runs, port=port, tell=tell)
