@@ -20,7 +20,7 @@ from steelyard.report.wording import flattened
 FILE = "beside.parquet"
 # What changes no result of a run. Of a grid that lists other networks or losses, the shared ones alone are paired; of
 # other folds in use, the shared cases.
-NO_SETTINGS = {"study": None, "compare": None, "grid": ("network", "loss", "task"), "folds": ("use",)}
+NO_SETTINGS = {"study": None, "compare": None, "crf": None, "grid": ("network", "loss", "task"), "folds": ("use",)}
 OTHER_CASES = "other cases"
 
 

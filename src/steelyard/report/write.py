@@ -10,6 +10,7 @@ from steelyard.report import charts, metric_tables, overlays, paired_points, pla
 from steelyard.report.beside_section import Beside, beside_section
 from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import Comparison, comparisons
+from steelyard.report.crf_section import CrfSection, crf_section
 from steelyard.report.forest import forest
 from steelyard.report.gradient_charts import kind_charts, organ_charts
 from steelyard.report.gradient_shares import balance_sentence, gradient_table, lacking_sentence
@@ -46,12 +47,14 @@ def write_report(study_folder: Path, *, beside: Path | None = None) -> Path:
     """
     study = read_study(study_folder)
     two = beside_section(study, read_study(beside)) if beside is not None else None
+    crf = crf_section(study, list(comparisons(study)))
     parts = [_tables(comparison) for comparison in comparisons(study)]
     whole, tasks = tables.global_table(study), tasks_tables(study)
     of_networks = (table for part in parts for table in part.values())
-    found = [t for t in (whole, *tasks, *(two.tables if two else ()), *of_networks) if t is not None]
+    of_sections = (table for section in (two, crf) if section is not None for table in section.tables)
+    found = [t for t in (whole, *tasks, *of_sections, *of_networks) if t is not None]
     target = study_folder / FOLDER
-    page = _page(study, whole, tasks, parts, two)
+    page = _page(study, whole, tasks, parts, two, crf)
     _write_all(
         target / "tables", {f"{table.name}.{kind}": write(table) for table in found for kind, write in WRITERS.items()}
     )
@@ -66,6 +69,7 @@ def _page(
     tasks: tuple[Table, ...],
     parts: list[dict[str, Table | None]],
     two: Beside | None,
+    crf: CrfSection | None,
 ) -> str:
     shown = overlays.shown_condition(study)
     figures = [
@@ -81,6 +85,7 @@ def _page(
         what=wording.what_was_run(study),
         short=[*wording.in_short(study), *(two.sentences if two else ())],
         beside=two,
+        crf=crf,
         reason=read_reason(study),
         declaration=read_declaration(study),
         warnings=wording.warnings(study),
