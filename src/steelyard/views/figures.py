@@ -125,6 +125,14 @@ class Choice:
             chosen.setdefault(case_id, place)
         return [(place, case_id) for case_id, place in chosen.items()]
 
+    def said(self, place: str, cases: ShownCases) -> str:
+        """`worst dice`, with the organ and the prediction that it is of where that is not plain."""
+        if not place:
+            return ""
+        of = [self.organ.replace("_", " ")] if self.organ else []
+        of += [cases.names[0]] if len(cases.names) > 1 else []
+        return f"{place} {self.by}" + (f" of {', '.join(of)}" if of else "")
+
     def one(self, cases: ShownCases) -> ShownCase:
         """The one case that is chosen; the median where scores are known and nothing was chosen."""
         chosen = self.of(cases, usual=["median"])
@@ -152,7 +160,7 @@ def write_slices(
         case = cases.read(case_id)
         organ = organ_named(case.label_set, choice.organ) if choice.organ else None
         indices = [slice_numbered(case, number) for number in numbers] or chosen_slices(case, per_case, organ=organ)
-        pairs += [SlicePair(case, index, place) for index in indices]
+        pairs += [SlicePair(case, index, choice.said(place, cases)) for index in indices]
     _write_png(out, slice_pairs(pairs))
     return [case_id for _, case_id in chosen]
 
