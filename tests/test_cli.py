@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from damages import DAMAGES
+from mask_files import blocks, save
 from phantoms import write_chaos_patient
 from steelyard.cli import main
 from steelyard.io.nifti import write_label_map, write_volume
@@ -257,6 +258,46 @@ def test_evaluate_takes_names_for_the_values_of_other_tools(steelyard, tmp_path:
     assert "spleen" in said.out
     wrong = steelyard("evaluate", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "--labels", "spleen")
     assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
+
+
+def test_evaluate_tells_why_tools_differ_and_gives_points(steelyard, tmp_path: Path) -> None:
+    save(tmp_path / "truth.nii.gz", blocks(liver=1, spleen=2))
+    mine = np.roll(blocks(liver=5, spleen=8), 1, axis=1)
+    save(tmp_path / "mine.nii.gz", mine)
+    (tmp_path / "map.toml").write_text("[organs]\nliver = 1\nspleen = 2\n[prediction]\nliver = 5\nspleen = 8\n")
+    options = ["--labels", tmp_path / "map.toml", "--convention", "all", "--why", "--points", "--workers", "1"]
+    out = tmp_path / "scores.csv"
+    said = steelyard("evaluate", tmp_path / "truth.nii.gz", tmp_path / "mine.nii.gz", *options, "--out", out)
+    assert said.code == 0, said.err
+    for told in ("Conventions side by side", "surface between voxels", "CHAOS points", "liver 1 | 5; spleen 2 | 8"):
+        assert told in said.out
+    assert said.err == ""
+    assert {"monai", "deepmind"} <= set(out.read_text().replace("\n", ",").split(","))
+    assert "weighed by area" in (tmp_path / "scores-why.csv").read_text()
+
+
+def test_evaluate_scores_the_cases_that_it_can_and_ends_in_exit_code_three(steelyard, tmp_path: Path) -> None:
+    """A broken case, one without prediction and a third that is whole: its scores are shown and written."""
+    for case in ("a", "b", "c"):
+        save(tmp_path / "truth" / f"{case}.nii", blocks(liver=63))
+    save(tmp_path / "mine" / "a.nii", blocks(liver=63))
+    (tmp_path / "mine" / "b.nii").write_bytes(b"no NIfTI")
+    folders = [tmp_path / "truth", tmp_path / "mine"]
+    refused = steelyard("evaluate", *folders)
+    assert (refused.code, len(refused.err.splitlines())) == (3, 1)
+    assert "lacks a counterpart of c" in refused.err
+    said = steelyard("evaluate", *folders, "--allow-missing", "--workers", "1", "--out", tmp_path / "s.csv")
+    assert said.code == 3
+    assert "Not scored: 1 without a prediction (c)" in said.out
+    assert "1.000" in said.out
+    broken, last = said.err.splitlines()
+    assert broken.startswith("case b: ")
+    assert last.startswith("1 of 2 cases could not be scored; what is shown is of the other 1.")
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert [row for row in rows if ",failed," in row or ",no prediction," in row] == [
+        "b,,,,,,,failed,,",
+        "c,,,,,,,no prediction,,",
+    ]
 
 
 def test_evaluate_refuses_an_unknown_ending_before_it_works(steelyard, tmp_path: Path) -> None:

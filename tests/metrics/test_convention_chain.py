@@ -79,6 +79,7 @@ def test_what_explains_the_sizes_is_counted():
     assert chain.elements["monai"] == (24, 32)  # all: no voxel has its slice neighbours inside the image
     assert chain.elements["deepmind"] == (3 * 5 * 4 - 1 * 3 * 2, 3 * 5 * 5 - 1 * 3 * 3)
     assert chain.without_spacing["mssd_mm"] == 1  # voxels, where it is 3 mm
+    assert chain.without_spacing["assd_mm"] == pytest.approx(8 / (24 + 32))
     assert set(chain.without_spacing) == {"assd_mm", "mssd_mm", "hd95_mm"}
 
 
