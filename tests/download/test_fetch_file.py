@@ -91,7 +91,9 @@ def test_a_server_without_ranges_sends_all_of_it_anew(server: WebServer, tmp_pat
 
 def test_a_server_that_answers_another_range_is_not_believed(server: WebServer, tmp_path: Path):
     server.script = [ranged(most=600_000), ranged(shift=7), ranged()]
-    assert fetched(server, tmp_path).read_bytes() == CONTENT
+    said: list[str] = []
+    assert fetched(server, tmp_path, notice=said.append).read_bytes() == CONTENT
+    assert said[1].startswith("the server was asked for byte 600000 and answered with byte 600007")
     assert server.ranges == [None, "bytes=600000-", None]
 
 
@@ -173,6 +175,13 @@ def test_an_answer_that_will_not_get_better_ends_at_once(server: WebServer, tmp_
     assert "\n" not in str(caught.value)
     assert len(server.ranges) <= 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_chain_of_redirects_is_left(server: WebServer, tmp_path: Path):
+    server.script = [says(302, Location=f"/{number}") for number in range(9)]
+    with pytest.raises(BadData, match="more than 5 times"):
+        fetched(server, tmp_path)
+    assert len(server.ranges) == 6
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 429])
