@@ -12,6 +12,7 @@ const Adapter = (() => {
     sagittal: [["sagittal", [0, 0, 1, 1]]],
     surfaces: [["axial", [0, 0, 1, 1]]],
   };
+  const FROM_THE_FRONT = [180, 8]; // azimuth, elevation in degrees
   const QUIET = { // NiiVue's own keys would fight with ours, its console lines are no one's, nothing is to be dropped on it
     logLevel: "silent", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "", dragAndDropEnabled: false,
     backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1], loadingText: "",
@@ -32,13 +33,10 @@ const Adapter = (() => {
       isForceMouseClickToVoxelCenters: true, multiplanarPadPixels: 4,
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
     });
-    const surfaces = new niivue.Niivue({ ...QUIET, sliceType: niivue.SLICE_TYPE.RENDER, isOrientCube: true });
+    let surfaces = null; // attached with the first surfaces, so that the slices are there sooner
     await slices.attachToCanvas(sliceCanvas, true);
-    await surfaces.attachToCanvas(surfaceCanvas, true);
     const { crosshair, windowing, pan } = niivue.DRAG_MODE;
     slices.setMouseEventConfig({ leftButton: { primary: crosshair, withShift: pan, withCtrl: pan }, rightButton: windowing, centerButton: pan });
-    surfaces.scene.renderAzimuth = 180; // from the front
-    surfaces.scene.renderElevation = 8;
 
     const draw = slices.drawScene.bind(slices);
     slices.drawScene = () => {
@@ -99,8 +97,8 @@ const Adapter = (() => {
 
       centre() {
         slices.setPan2Dxyzmm([0, 0, 0, 1]);
-        surfaces.scene.renderAzimuth = 180;
-        surfaces.scene.renderElevation = 8;
+        if (!surfaces) return;
+        surfaces.setRenderAzimuthElevation(...FROM_THE_FRONT);
         surfaces.setScale(1);
       },
 
@@ -139,7 +137,12 @@ const Adapter = (() => {
       },
 
       // Surfaces as {points (RAS mm), triangles, colour [r, g, b], opacity}; they replace those before.
-      setSurfaces(shown) {
+      async setSurfaces(shown) {
+        if (!surfaces) {
+          surfaces = new niivue.Niivue({ ...QUIET, sliceType: niivue.SLICE_TYPE.RENDER, isOrientCube: true });
+          await surfaces.attachToCanvas(surfaceCanvas, true);
+          surfaces.setRenderAzimuthElevation(...FROM_THE_FRONT);
+        }
         while (surfaces.meshes.length) surfaces.removeMesh(surfaces.meshes[0]);
         for (const { points, triangles, colour, opacity } of shown) {
           const rgba = new Uint8Array([...colour, 255]);

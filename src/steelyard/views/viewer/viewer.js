@@ -181,7 +181,7 @@
     if (chosen && scene) layers.draw(scene.tiles(), state, $("slices"));
   }
 
-  function showSurfaces() {
+  async function showSurfaces() {
     if (!chosen) return;
     const { maps, grid, entry, prediction } = chosen;
     const both = state.reference && state.prediction && maps.reference && maps.prediction;
@@ -195,7 +195,7 @@
         if (surface) shown.push({ ...surface, colour: organ.colour, opacity: kind === "reference" && both ? 0.35 : 1 });
       }
     }
-    scene.setSurfaces(shown);
+    await scene.setSurfaces(shown);
     $("surface-note").hidden = !both;
     document.body.dataset.surfaces = String(shown.length);
   }
