@@ -1,5 +1,6 @@
 """Folders as nnU-Net and TotalSegmentator leave them, and DICOM SEG: what is named is found, what is not is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +291,17 @@ def test_missing_cases_are_an_error_unless_allowed_and_then_listed(nnunet):
     found = find_cases(labels, predicted, allow_missing=True)
     assert [case for case, *_ in found.masks] == ["mr_01", "mr_02"]
     assert (found.without_prediction, found.without_reference) == (("mr_03",), ())
+
+
+@pytest.mark.parametrize(("organ", "held"), [(None, (1, 2)), ("spleen", (0, 1))])
+def test_the_folders_of_our_own_studies_have_their_organs_names(tmp_path, organ, held):
+    """A run that knows the spleen alone calls it 1, which is the liver elsewhere in the study."""
+    organs = [{"name": name, "index": index} for index, name in ((1, "liver"), (2, "spleen"))]
+    runs = [{"run": "unet-f0", "organ": organ}]
+    (tmp_path / "study.json").write_text(json.dumps({"label_set": {"organs": organs}, "runs": runs}))
+    save(tmp_path / "cases" / "mr-1" / "reference.nii.gz", HIT)
+    save(tmp_path / "cases" / "mr-1" / "image.nii.gz", HIT * 1.5)
+    save(tmp_path / "unet-f0" / "predictions" / "mr-1.nii.gz", np.array([0, *held], np.uint8)[LESS])
+    choice = LabelChoice({"spleen": ("spleen",)}) if organ else None
+    found = dice_of(evaluate_paths(tmp_path / "cases", tmp_path / "unet-f0" / "predictions", labels=choice))
+    assert found == pytest.approx({("mr-1", "spleen"): 1} | ({} if organ else {("mr-1", "liver"): DICE_OF_LESS}))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Mask = NiftiMask | PngMasks | OrganFiles | SegMask
 Kind = Literal["nifti", "nifti folder", "png", "seg", "seg folder", "case folders"]
 SINGLE: tuple[Kind, ...] = ("nifti", "png", "seg")
+REFERENCE = "reference.nii.gz"
 SEGMENTATIONS = "segmentations"  # where TotalSegmentator's data set keeps a case's organ files
 
 
@@ -129,7 +130,9 @@ def case_folders(path: Path) -> list[Path]:
 
 
 def case_in(folder: Path) -> Mask | None:
-    """The masks of one case in a folder of its own: organ files, or a single SEG file."""
+    """The masks of one case in a folder of its own: a study's reference, organ files, or a single SEG file."""
+    if (folder / REFERENCE).is_file():
+        return NiftiMask(folder / REFERENCE, value_names(folder))
     organs = folder / SEGMENTATIONS
     place = organs if organs.is_dir() and nifti_files(organs) else folder
     if nifti_files(place):

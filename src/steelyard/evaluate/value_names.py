@@ -1,4 +1,4 @@
-"""What the values of a folder's label maps are called, where an nnU-Net dataset.json beside them says it."""
+"""What the values of a folder's label maps are called, where a file beside them says it: nnU-Net's or a study's."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from steelyard.errors import BadData
 
 DESCRIPTION = "dataset.json"
+STUDY = "study.json"  # of our own studies, two folders above a run's predictions and a case's reference
 LABEL_FOLDERS = re.compile(r"labels\w*|gt_segmentations")  # nnU-Net's: their dataset.json lies one folder up
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True)
 class ValueNames:
-    """Names of values, as a dataset.json gives them.
+    """Names of values, as a file gives them.
 
     Attributes:
         ignored: the value of voxels that nobody labelled, where there is one.
@@ -31,28 +32,44 @@ class ValueNames:
 
 
 def value_names(folder: Path) -> ValueNames | None:
-    """From dataset.json in the folder, or above it for labelsTr and its like; None where there is none, or no labels.
+    """From dataset.json in the folder, or above it for labelsTr and its like; from study.json in a folder of a study.
+
+    None where there is none, or no labels.
 
     Raises:
-        BadData: a dataset.json that cannot be read or makes no sense.
+        BadData: a file that cannot be read or makes no sense.
     """
     places = [folder, *([folder.parent] if LABEL_FOLDERS.fullmatch(folder.name) else [])]
     for file in (place / DESCRIPTION for place in places):
         if file.is_file():
-            labels = _labels(file)
-            return None if labels is None else _named(labels, file)
-    return None
+            labels = _content(file).get("labels")
+            return _named(labels, file) if isinstance(labels, dict) and labels else None
+    study = folder.resolve().parent.parent / STUDY
+    return _of_study(study, folder.resolve()) if study.is_file() else None
 
 
-def _labels(file: Path) -> dict[str, Any] | None:
+def _of_study(file: Path, folder: Path) -> ValueNames | None:
+    """The organs of a study; of a run that knows one organ, that one."""
+    content = _content(file)
+    try:
+        names = {int(organ["index"]): str(organ["name"]) for organ in content["label_set"]["organs"]}
+        organ_of = {str(run["run"]): run["organ"] for run in content["runs"]}
+    except (KeyError, TypeError, ValueError):
+        return None  # some other tool's study.json
+    if folder.name == "predictions" and folder.parent.name in organ_of:
+        only = organ_of[folder.parent.name]
+        return ValueNames(file, names if only is None else {1: str(only)})
+    return ValueNames(file, names) if folder.parent.name == "cases" else None
+
+
+def _content(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadData(f"{file} cannot be read ({error.strerror}). Copy it again.", file=file) from None
     except ValueError as error:  # JSON and UTF-8 errors; the first line says where
         raise BadData(f"{file} is not JSON ({str(error).splitlines()[0]}). Correct it.", file=file) from None
-    labels = content.get("labels") if isinstance(content, dict) else None
-    return labels if isinstance(labels, dict) and labels else None
+    return content if isinstance(content, dict) else {}
 
 
 def _named(labels: dict[str, Any], file: Path) -> ValueNames:
