@@ -8,7 +8,8 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from steelyard.losses.soft_counts import check_inputs, probabilities_of, soft_counts
+from steelyard.losses.cross_entropy import CrossEntropyLoss
+from steelyard.losses.soft_counts import probabilities_of, soft_counts
 
 # One image of four pixels with references 0, 1, 1, 2; each column is a pixel's softmax.
 PROBABILITIES = torch.tensor([[[0.7, 0.1, 0.5, 0.2], [0.2, 0.6, 0.4, 0.0], [0.1, 0.3, 0.1, 0.8]]], dtype=torch.float64)
@@ -89,7 +90,8 @@ def test_a_target_of_another_shape_breaks_the_signature():
     ],
     ids=["channel of one", "one-hot", "float", "index too large", "negative index"],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_target_that_does_not_fit_is_refused_with_the_remedy_in_one_line(target: torch.Tensor, remedy: str):
     with pytest.raises(ValueError, match=re.escape(remedy)) as caught:
-        check_inputs(torch.zeros(2, 3, 4, 5), target)
+        CrossEntropyLoss()(torch.zeros(2, 3, 4, 5), target)
     assert "\n" not in str(caught.value)

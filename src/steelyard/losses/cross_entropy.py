@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from steelyard.losses import LOSSES
 from steelyard.losses.processes import sum_over_processes
-from steelyard.losses.soft_counts import check_inputs
+from steelyard.losses.soft_counts import check_inputs, check_labels
 
 
 @LOSSES.register("cross_entropy", "cross-entropy, every pixel alike")
@@ -45,6 +45,7 @@ class CrossEntropyLoss(nn.Module):
         self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
+        check_labels(target, logits.shape[1])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
             raise ValueError(

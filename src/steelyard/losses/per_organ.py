@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from steelyard.errors import BadSpec
 from steelyard.losses import LOSSES
-from steelyard.losses.soft_counts import check_inputs
+from steelyard.losses.soft_counts import check_inputs, check_labels
 from steelyard.losses.tversky import IoULoss
 
 Against = Literal["rest", "background"]
@@ -71,6 +71,7 @@ class PerOrganLoss(nn.Module):
         self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
+        check_labels(target, logits.shape[1])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         organs = logits.shape[1] - 1
         losses = list(self.losses) * organs if self.alike else list(self.losses)

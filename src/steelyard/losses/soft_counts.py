@@ -34,12 +34,10 @@ def soft_counts(
 
 
 def check_inputs(logits: Tensor, target: Tensor) -> None:
-    """Refuse what would otherwise broadcast into a wrong number, or be left out of every count in silence.
+    """Refuse what would otherwise broadcast into a wrong number. `check_labels` looks at the labels themselves.
 
     Raises:
-        ValueError: the target is not integer class indices of shape (batch, *space), or there is only one class. An
-            index that no class has raises it on the CPU; a GPU stops with a failed assertion, since a look at the
-            values would make it wait.
+        ValueError: the target is not integer class indices of shape (batch, *space), or there is only one class.
     """
     if target.is_floating_point() or target.is_complex():
         raise ValueError(f"target must hold integer class indices; came {target.dtype}. Use target.long().")
@@ -52,11 +50,20 @@ def check_inputs(logits: Tensor, target: Tensor) -> None:
         )
     if logits.shape[1] < 2:
         raise ValueError("a softmax over one class is always 1; give a background and at least one organ as classes.")
-    known = ((target >= 0) & (target < logits.shape[1])).all()
-    if target.device.type != "cpu":
-        torch._assert_async(known, f"target must hold class indices from 0 to {logits.shape[1] - 1}")
+
+
+def check_labels(target: Tensor, classes: int) -> None:
+    """Refuse a label that no class has: it would be left out of every count in silence.
+
+    Raises:
+        ValueError: there is one, on the CPU; a GPU, which a look would make wait, and compiled code stop with a failed
+            assertion.
+    """
+    known = ((target >= 0) & (target < classes)).all()
+    if target.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(known, f"target must hold class indices from 0 to {classes - 1}")
     elif not known:
         raise ValueError(
-            f"target must hold class indices from 0 to {logits.shape[1] - 1}; came {int(target.min())} to "
+            f"target must hold class indices from 0 to {classes - 1}; came {int(target.min())} to "
             f"{int(target.max())}. Give unlabelled pixels a class."
         )

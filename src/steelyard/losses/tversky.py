@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
+from steelyard.losses.fused_counts import soft_counts_of_logits
 from steelyard.losses.processes import mean_over_processes, pool_over_processes
-from steelyard.losses.soft_counts import check_inputs, probabilities_of, soft_counts
+from steelyard.losses.soft_counts import check_inputs
 
 EPSILON = 1e-7  # added to the denominator alone: no class is ever 0 / 0, and an absent one scores exactly 0
 
@@ -80,7 +81,7 @@ class IoULoss(nn.Module):
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
         self._check_lengths(logits.shape[1])
-        counts = soft_counts(probabilities_of(logits), target)
+        counts = soft_counts_of_logits(logits, target)
         if self.scope == "batch":
             return self._mean_over_classes(pool_over_processes(counts.over_cases()))
         return mean_over_processes(self._mean_over_classes(counts))

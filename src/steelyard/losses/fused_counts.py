@@ -1,0 +1,85 @@
+"""Soft counts straight from logits, with the gradient written out: no array per class, and no softmax kept for it.
+
+TP_c and Σ p_c are all that a count-based loss needs of the probabilities, so two numbers per class are all that its
+gradient needs of the loss: with v_ic = ∂/∂Σp_c + [g_i = c] ∂/∂TP_c, the logit z_ic gets p_ic (v_ic − Σ_k v_ik p_ik).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from steelyard.confusion import Confusion
+from steelyard.losses.native_counts import count, gradient, is_native
+from steelyard.losses.soft_counts import check_labels, probabilities_of, soft_counts
+
+
+def soft_counts_of_logits(
+    logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
+) -> Confusion:
+    """TP, FP, FN, TN of the softmax per sample and class, each (batch, class): `soft_counts`, faster and smaller.
+
+    Sums run in float32 at least, over blocks that are added in float64. Differentiable once: a second derivative
+    raises torch's own error. While torch.compile traces, the plain formula is handed to it.
+
+    Raises:
+        ValueError: a label that no class has; a GPU stops with a failed assertion instead.
+    """
+    if torch.compiler.is_compiling():
+        check_labels(target, logits.shape[1])
+        return soft_counts(probabilities_of(logits), target)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    tp, prediction, reference = _SoftCounts.apply(wide, target)
+    voxels = target[0].numel()
+    return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=voxels - reference - prediction + tp)
+
+
+class _SoftCounts(Function):
+    """(TP, Σ p, reference pixels), each (batch, class)."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        context.is_native = is_native(logits, target)
+        if context.is_native:
+            tp, prediction, reference = count(logits, target)
+            if float(reference.double().sum()) != target.numel():  # some label was counted by no class
+                check_labels(target, logits.shape[1])
+            context.save_for_backward(logits, target)
+        else:
+            check_labels(target, logits.shape[1])
+            tp, prediction, reference, kept = _count(logits, target)
+            context.save_for_backward(*kept)
+        context.mark_non_differentiable(reference)
+        return tp, prediction, reference
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        kept = context.saved_tensors
+        return (gradient if context.is_native else _gradient)(*kept, by_tp, by_prediction), None
+
+
+def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """The same by torch alone, on any device; also the probabilities and labels (batch, 1, pixel) for `_gradient`."""
+    batch, classes = logits.shape[:2]
+    probabilities = logits.softmax(1)
+    labels = target.reshape(batch, 1, -1).long()
+    of_label = probabilities.reshape(batch, classes, -1).gather(1, labels)[:, 0]
+    zeros = of_label.new_zeros(batch, classes, dtype=torch.float64)
+    tp = zeros.scatter_add(1, labels[:, 0], of_label.double())  # one by one, hence in float64
+    reference = zeros.scatter_add(1, labels[:, 0], torch.ones_like(of_label, dtype=torch.float64))
+    prediction = probabilities.reshape(batch, classes, -1).sum(2)
+    return tp.to(logits.dtype), prediction, reference.to(logits.dtype), (probabilities, labels)
+
+
+def _gradient(probabilities: Tensor, labels: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
+    flat = probabilities.flatten(2)
+    of_label = by_tp.gather(1, labels[:, 0])[:, None] * flat.gather(1, labels)
+    mean = torch.bmm(by_prediction[:, None], flat) + of_label
+    result = (by_prediction[:, :, None] - mean).mul_(flat).scatter_add_(1, labels, of_label)
+    return result.reshape(probabilities.shape)
