@@ -271,6 +271,15 @@ def test_a_full_disk_is_one_line_and_the_archive_is_kept(command, tmp_path: Path
     assert files_in(tmp_path / "data") == {"CHAOS_Train_Sets.zip"}
 
 
+def test_a_key_pressed_while_it_works_is_one_line(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetching, "unpack", pressed)
+    code, _, err = command(tmp_path / "data", "--yes")
+    assert (code, err) == (4, "interrupted; the same command goes on from the last saved state\n")
+
+
 def test_a_file_where_the_folder_should_be_is_one_line(command, tmp_path: Path):
     (tmp_path / "data").write_text("x")
     code, _, err = command(tmp_path / "data", "--yes")

@@ -14,6 +14,7 @@ app = App(
     version=__version__,
     help_format="plaintext",  # markdown would load a parser and be no better to read
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` gives it its line and its exit code
 )
 
 
