@@ -24,6 +24,7 @@ def test_there_is_a_frame_per_slice_of_one_even_size_above_512_pixels():
     assert len(pictures) == 6
     assert len({picture.size for picture in pictures}) == 1
     assert pictures[0].width >= 2 * 512
+    assert pictures[0].height >= 512
     assert pictures[0].width % 2 == pictures[0].height % 2 == 0
 
 

@@ -17,7 +17,8 @@ from steelyard.views.files import write_view
 from steelyard.views.shown_cases import ShownCase
 from steelyard.views.slices import COLOUR_SHARE
 
-PANEL_PX = 512  # of a picture's longer side
+PANEL_PX = 540  # of a picture's longer side
+LEAST_PX = 512  # of a frame's either side
 FRAMES_PER_SECOND = 4.0
 GREYS = 64  # of a GIF's 256 colours; the organs share the others
 ENDINGS = (".gif", ".mp4")
@@ -45,7 +46,7 @@ def frames(case: ShownCase, *, predictions: Sequence[str] | None = None) -> Iter
             shown.append(Panel(screen.on_image(case.predictions[name], index, px_per_mm), (name, screen.dice(name))))
         row = [Panel(screen.marked(panel.pixels, px_per_mm), panel.words) for panel in shown]
         foot = (f"{case.case_id} · {screen.where(index)}",)
-        yield sheet([row], case.label_set.organs, paper=BLACK, foot=foot)
+        yield _at_least(sheet([row], case.label_set.organs, paper=BLACK, foot=foot), LEAST_PX)
 
 
 def write_film(
@@ -83,6 +84,13 @@ def check_film(path: Path) -> None:
                 "MP4 films need imageio and av: pip install 'steelyard[video]'. Or name the film .gif, which needs "
                 "nothing more."
             ) from None
+
+
+def _at_least(picture: Image.Image, side_px: int) -> Image.Image:
+    """The picture, with black below and to the right where a side is shorter."""
+    page = Image.new("RGB", (max(picture.width, side_px), max(picture.height, side_px)), BLACK.ground)
+    page.paste(picture)
+    return page
 
 
 def _order(case: ShownCase) -> list[int]:
