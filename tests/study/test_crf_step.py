@@ -177,6 +177,9 @@ def test_a_run_taken_from_another_study_is_decided_again_with_the_settings_of_th
     for run, study, settings in ((made, "first", SETTINGS), (taken, "second", other)):
         assert json.loads(run.crf.manifest.read_text())["crf"]["smoothness_mm"] == settings["smoothness_mm"]
         assert set(pl.read_parquet(run.crf.scores)["study"]) == {study}
+    (plain,) = runs_of(carry_out(root, tmp_path, study={"name": "third"}, grid=ONE)[0])
+    assert plain.is_done
+    assert not plain.crf.path.exists()
 
 
 def test_a_run_trained_anew_forgets_what_the_old_network_decided(root: Path, tmp_path: Path) -> None:
