@@ -121,7 +121,7 @@ def test_one_volume_whose_slices_differ_in_image_type_stays_whole(tmp_path: Path
 
 def test_a_repeated_slice_stays_in_its_series_and_is_refused(tmp_path: Path):
     write_series(tmp_path, PIXELS, names=NAMES, **SERIES)
-    write_series(tmp_path, PIXELS[:1], names=["copy.dcm"], **SERIES)
+    write_series(tmp_path, PIXELS[:1], names=["copy.dcm"], AcquisitionNumber="9", **SERIES)
     (found,) = find_series(tmp_path)
     assert len(found.files) == 5
     with pytest.raises(BadData, match="lie at the same place"):
