@@ -136,7 +136,7 @@ const Adapter = (() => {
         });
       },
 
-      // Surfaces as {points (RAS mm), triangles, colour [r, g, b], opacity}; they replace those before.
+      // Surfaces as {points (RAS mm), triangles, colour [r, g, b]}; they replace those before.
       async setSurfaces(shown) {
         if (!surfaces) {
           surfaces = new niivue.Niivue({ ...QUIET, sliceType: niivue.SLICE_TYPE.RENDER, isOrientCube: true });
@@ -144,9 +144,9 @@ const Adapter = (() => {
           surfaces.setRenderAzimuthElevation(...FROM_THE_FRONT);
         }
         while (surfaces.meshes.length) surfaces.removeMesh(surfaces.meshes[0]);
-        for (const { points, triangles, colour, opacity } of shown) {
+        for (const { points, triangles, colour } of shown) {
           const rgba = new Uint8Array([...colour, 255]);
-          surfaces.addMesh(new niivue.NVMesh(points, triangles, "organ", rgba, opacity, true, surfaces.gl));
+          surfaces.addMesh(new niivue.NVMesh(points, triangles, "organ", rgba, 1, true, surfaces.gl));
         }
         surfaces.drawScene();
       },

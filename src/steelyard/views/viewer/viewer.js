@@ -43,15 +43,16 @@
 
   function wanted() {
     const asked = new URLSearchParams(location.hash.slice(1));
-    const first = index.cases.find((entry) => entry.id === firstShownRow()) ?? index.cases[0];
+    const first = index.cases.find((entry) => entry.id === worstRow()) ?? index.cases[0];
     const entry = index.cases.find((e) => e.id === asked.get("case")) ?? first;
     const named = entry.predictions.find((p) => p.name === asked.get("prediction"));
     const before = entry.predictions.find((p) => p.name === $("choice").value);
-    return { entry, prediction: (named ?? before ?? entry.predictions[0] ?? null), organ: asked.get("organ") };
+    return { entry, prediction: named ?? before ?? entry.predictions[0] ?? null, organ: asked.get("organ") };
   }
 
-  function firstShownRow() {
-    return (rows.find((row) => !row.hidden) ?? rows[0])?.dataset.case;
+  // Of the prediction in the list: its rows stand worst first.
+  function worstRow() {
+    return rows.find((row) => row.dataset.prediction === $("choice").value)?.dataset.case;
   }
 
   function address(entry, prediction, organ) {
@@ -186,19 +187,21 @@
     const { maps, grid, entry, prediction } = chosen;
     const both = state.reference && state.prediction && maps.reference && maps.prediction;
     const shown = [];
-    for (const kind of ["prediction", "reference"]) { // what is seen through comes last
+    for (const kind of ["reference", "prediction"]) { // where both lie in one place, the later is seen
       if (!state[kind] || !maps[kind]) continue;
       const block = kind === "reference" ? entry.reference : prediction.block;
       if (!opened.surfaces.has(block)) opened.surfaces.set(block, surfacesOf(maps[kind], grid, entry));
       for (const organ of organs.filter((o) => state.organs.has(o.name))) {
         const surface = opened.surfaces.get(block).get(organ.index);
-        if (surface) shown.push({ ...surface, colour: organ.colour, opacity: kind === "reference" && both ? 0.35 : 1 });
+        if (surface) shown.push({ ...surface, colour: kind === "reference" && both ? organ.colour.map(pale) : organ.colour });
       }
     }
     await scene.setSurfaces(shown);
     $("surface-note").hidden = !both;
     document.body.dataset.surfaces = String(shown.length);
   }
+
+  const pale = (part) => Math.round(255 - 0.35 * (255 - part));
 
   function surfacesOf({ at }, grid, entry) {
     const found = new Map();
