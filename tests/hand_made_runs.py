@@ -39,6 +39,16 @@ class StepNetwork(nn.Module):
         return torch.einsum("bchw,kc->bkhw", images, self.slope) - self.shift[:, None, None]
 
 
+class RightHalfNetwork(StepNetwork):
+    """Finds liver in the columns before the middle, whatever is there: the patient's right half in axial DICOM."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images) * 0
+        logits[:, 1] = 1.0
+        logits[:, 1, :, images.shape[-1] // 2 :] = -1.0
+        return logits
+
+
 def bright(labels: np.ndarray | None = None) -> np.ndarray:
     """The image of those class indices; of the phantoms' organ boxes when left out."""
     labels = organ_labels() if labels is None else labels
@@ -66,12 +76,12 @@ def write_run(
     sequence: str = "t1_in",
     label_set: LabelSet = CHAOS_MR,
     preprocess: dict[str, Any] | None = None,
+    network: str = "hand_made_runs:StepNetwork",
     **spec_tables: dict[str, Any],
 ) -> Path:
-    """A finished run of `StepNetwork`; returns its folder."""
+    """A finished run; returns its folder."""
     steps = thresholds(bright()) if steps is None else steps
     phases = len(sequence.split("+"))
-    network = "hand_made_runs:StepNetwork"
     spec = tiny_spec(
         folder, folder, preprocess={"size": 32} | (preprocess or {}), data={"sequences": [sequence]},
         grid={"network": [network]}, **spec_tables,

@@ -49,15 +49,21 @@ def test_an_organ_at_the_border_of_the_volume_is_flagged(box: tuple[slice, slice
     assert organ_volumes(made(("spleen", box)))[3].flag == flag
 
 
-def test_an_organ_at_the_edge_of_what_the_network_sees_is_flagged() -> None:
-    label_map = made(("spleen", INSIDE))
-    assert organ_volumes(label_map, (slice(1, 7), slice(2, 8)))[3].flag == ""
-    assert (
-        organ_volumes(label_map, (slice(2, 7), slice(2, 8)))[3].flag == "cut off at the edge of what the network sees"
-    )
-    assert (
-        organ_volumes(label_map, (slice(1, 7), slice(0, 7)))[3].flag == "cut off at the edge of what the network sees"
-    )
+@pytest.mark.parametrize(
+    ("seen", "is_cut"),
+    [
+        ((slice(0, 5), slice(1, 7), slice(2, 8)), False),
+        ((slice(0, 5), slice(2, 7), slice(2, 8)), True),
+        ((slice(0, 5), slice(0, 8), slice(0, 7)), True),
+        ((slice(0, 4), slice(0, 8), slice(0, 9)), True),
+        ((slice(0, 5), slice(0, 8), slice(0, 9)), False),
+    ],
+)
+def test_an_organ_at_the_edge_of_what_the_network_sees_is_flagged(
+    seen: tuple[slice, slice, slice], is_cut: bool
+) -> None:
+    wanted = "cut off at the edge of what the network sees" if is_cut else ""
+    assert organ_volumes(made(("spleen", INSIDE)), seen)[3].flag == wanted
 
 
 def test_tables_say_undefined_and_null_and_never_nan() -> None:

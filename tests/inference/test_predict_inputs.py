@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_every_patient_of_a_folder_is_a_case_and_one_without_the_sequence_is_tol
     assert "none of its series is t1_in" in cases["z_c"].problem
     with pytest.raises(BadData, match="none of its series"):
         cases["z_c"].read()
+
+
+def test_headers_without_a_study_make_an_examination_of_each_folder(tmp_path: Path, model: Model) -> None:
+    bare = {"StudyInstanceUID": "", "PatientID": "", "PatientName": "anonymous"}
+    for number, name in enumerate("xy", 1):
+        write_scan(tmp_path / name / "a", series=str(number), **bare)
+        write_scan(tmp_path / name / "b", series=str(number), **bare | OUT_PHASE)
+    write_scan(tmp_path / "z", **bare | T2_SPIR)
+    inputs = find_inputs(tmp_path, model)
+    assert [case.name for case in inputs.cases] == ["x_a", "y_a"]
+    assert "Passed over, of another sequence: z." in inputs.notes
 
 
 def test_a_chaos_tree_and_one_of_its_patients_are_found(tmp_path: Path, model: Model) -> None:
@@ -182,6 +194,7 @@ def series(
         (series("dwi b800", 60), "other"),
         (series("abdomen", modality="CT"), "ct"),
         (series("pet", modality="PT"), "other"),
+        (replace(series("T1DUAL_InPhase", 4.6), plane="coronal"), "other"),
         (series("", 4.6), "t1_in"),
         (series("", 2.3), None),  # out of phase at 1.5 T, in phase at 3 T
         (series("", None), None),

@@ -24,7 +24,7 @@ from steelyard.preprocess.resize import PlaneMap
 from steelyard.study.model import load_model
 from steelyard.volume import Geometry, Volume
 
-GEOMETRY = Geometry((6, 24, 20), np.diag([3.0, 2.0, 1.0, 1.0]))
+GEOMETRY = Geometry((6, 24, 20), np.array([[0.0, 0, 1, 0], [0, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1]]))
 
 
 def image(labels: np.ndarray | None = None) -> Volume:
@@ -52,7 +52,7 @@ OBLIQUE = (0.9962, 0.0872, 0.0, -0.0868, 0.9924, 0.0872)  # 5° about two axes
 def test_a_nifti_of_any_orientation_puts_organs_where_the_headers_say(tmp_path: Path, placed: dict) -> None:
     folder = write_scan(tmp_path / "scan", **placed)
     ensemble = load_models([write_run(tmp_path / "run")])
-    (case,) = find_inputs(folder, ensemble.first).cases
+    (case,) = find_inputs(folder, ensemble.first, series=["1"]).cases  # a sagittal one would not be taken unasked
     scan = case.read()
     label_map = predict_scan(ensemble.models, scan.image, Decision()).label_map
     write_outputs(tmp_path / "out", case.name, label_map, scan, ("nifti",), pseudonym=None)
@@ -69,6 +69,29 @@ def test_a_nifti_of_any_orientation_puts_organs_where_the_headers_say(tmp_path: 
             wanted.append(np.array(header.ImagePositionPatient) + across * column_mm * column + down * row_mm * row)
         assert came == pytest.approx(np.mean(wanted, 0) * [-1, -1, 1], abs=0.01)
         assert len(voxels) == int((organ_labels() == CHAOS_MR.organ(name).index).sum())
+
+
+@pytest.mark.parametrize("stored", ["as DICOM", "rows from back to front", "sagittal"])
+def test_a_network_sees_a_nifti_file_turned_like_the_slices_it_was_trained_on(tmp_path: Path, stored: str) -> None:
+    head = np.diag([-1.0, -2.0, 3.0, 1.0])  # (i, j, k) to RAS: columns to the left, rows to the back, slices upwards
+    head[:3, 3] = 9.5, 23.0, -7.5
+    scan = nibabel.Nifti1Image(bright().T.astype(np.int16), head)
+    if stored == "rows from back to front":
+        scan = nibabel.as_closest_canonical(scan)
+    elif stored == "sagittal":
+        axes = nibabel.orientations.axcodes2ornt(("P", "S", "R"))
+        start = nibabel.orientations.io_orientation(head)
+        scan = scan.as_reoriented(nibabel.orientations.ornt_transform(start, axes))
+    nibabel.save(scan, tmp_path / "scan.nii.gz")
+    ensemble = load_models([write_run(tmp_path / "run", network="hand_made_runs:RightHalfNetwork")])
+    (case,) = find_inputs(tmp_path / "scan.nii.gz", ensemble.first).cases
+    found = predict_scan(ensemble.models, case.read().image, Decision()).label_map
+    write_outputs(tmp_path, case.name, found, case.read(), ("nifti",), pseudonym=None)
+    written = nibabel.load(tmp_path / "nifti" / "scan.nii.gz")
+    assert np.allclose(written.affine, scan.affine)
+    inside = np.asarray(written.dataobj) == 1
+    everywhere = nibabel.affines.apply_affine(written.affine, np.argwhere(np.ones(inside.shape)))
+    assert np.array_equal(inside.ravel(), everywhere[:, 0] > 0)  # RAS: the patient's right
 
 
 def test_an_ensemble_is_the_mean_of_its_models_probabilities(tmp_path: Path) -> None:
@@ -118,10 +141,12 @@ def test_offsets_are_in_the_crf_too(tmp_path: Path) -> None:
             return probabilities
 
     model = load_model(write_run(tmp_path / "run", sharpness=4.0))
-    rule = Offsets((0.0, 0.4, -0.7, 0.2, 1.3))
+    gap = 4.0 * (thresholds(bright())[0] - normalised(BODY, bright()))
+    rule = Offsets((0.0, 2 * gap, -0.7 * gap, 0.2 * gap, 1.3 * gap))
     with_crf = predict_scan([model], image(), Decision(offsets=rule, crf=SameAgain()))  # type: ignore[arg-type]
     without = predict_scan([model], image(), Decision(offsets=rule))
     assert np.array_equal(with_crf.label_map.labels, without.label_map.labels)
+    assert not np.array_equal(without.label_map.labels, organ_labels())
 
 
 def test_a_crf_takes_away_a_speck_and_knows_the_studys_settings(tmp_path: Path) -> None:
@@ -158,7 +183,8 @@ def test_the_largest_piece_is_kept_of_the_organs_that_are_named(tmp_path: Path) 
 def test_models_of_an_ensemble_may_see_different_fields(tmp_path: Path) -> None:
     near = load_model(write_run(tmp_path / "near", preprocess={"spacing_mm": 0.5}))
     wide = load_model(write_run(tmp_path / "wide"))
-    rows, columns = predict_scan([wide, near], image(), Decision()).seen
+    _, rows, columns = seen = predict_scan([near, wide], image(), Decision()).seen
+    assert seen == predict_scan([wide, near], image(), Decision()).seen
     # 32 pixels of 0.5 mm reach 15.5 mm: 8 rows of 2 mm, 16 columns of 1 mm, about the body's middle
     assert rows.stop - rows.start in (7, 8)
     assert columns.stop - columns.start in (15, 16)
@@ -169,6 +195,11 @@ def test_what_the_network_sees_by_hand() -> None:
     assert seen_of(PlaneMap((24, 20), 32, (1.0, 1.0), (-4.0, -6.0))) == (slice(0, 24), slice(0, 20))
     assert seen_of(PlaneMap((40, 50), 32, (1.0, 1.0), (4.0, 9.0))) == (slice(4, 36), slice(9, 41))
     assert seen_of(PlaneMap((40, 50), 11, (2.0, 0.5), (3.5, 10.25))) == (slice(4, 24), slice(11, 16))
+
+
+def test_offsets_go_to_their_organs() -> None:
+    assert parse_offsets(["spleen=-0.1", "liver=0.3"], CHAOS_MR) == Offsets((0.0, 0.3, 0.0, 0.0, -0.1))
+    assert parse_offsets([], CHAOS_MR) is None
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,8 @@ def _dicom_cases(top: Path, model: Model, wanted: Sequence[str]) -> tuple[list[I
         if folder not in used | known:
             more = f" and {len(reasons) - 1} more such files" if len(reasons) > 1 else ""
             cases.append(_failed(folder, top, model.sequences[0], f"{reasons[0]}{more}"))
-    notes = [found.left_out_line.capitalize() + "."] if exams and _is_worth_a_note(found.left_out) else []
+    line = found.left_out_line
+    notes = [f"{line[:1].upper()}{line[1:]}."] if exams and _is_worth_a_note(found.left_out) else []
     if passed_over:
         notes.append(f"Passed over, of another sequence: {', '.join(sorted(passed_over))}.")
     return cases, notes

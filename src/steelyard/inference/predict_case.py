@@ -9,6 +9,7 @@ import numpy as np
 
 from steelyard.errors import BadSpec, Interrupted, unknown_name
 from steelyard.inference.models import Ensemble
+from steelyard.inference.orientation import AS_IT_IS, turn_to_axial
 from steelyard.inference.volumes import Box
 from steelyard.labels import LabelSet
 from steelyard.postprocess.components import largest_component
@@ -52,7 +53,7 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A label map on the scan's own grid, and the rows and columns that every network saw."""
+    """A label map on the scan's own grid, and the part of it (slices, rows, columns) that every network saw."""
 
     label_map: LabelMap
     seen: Box
@@ -63,24 +64,28 @@ def predict_scan(
 ) -> Predicted:
     """From an image to organs, on the image's own grid. Several models' probabilities are averaged.
 
+    A model that was trained on axial DICOM slices sees the image turned like them.
+
     Raises:
         BadData: the image does not fit the models.
         Interrupted: `stop` answered True.
     """
     total: np.ndarray | None = None
-    rows, columns = slice(0, image.geometry.shape[1]), slice(0, image.geometry.shape[2])
+    seen = (slice(0, image.geometry.shape[0]), slice(0, image.geometry.shape[1]), slice(0, image.geometry.shape[2]))
     for model in models:
         if stop():
             raise Interrupted("stopped while predicting")
-        prepared = model.prepared(image)
-        probabilities = model.probabilities_of(prepared)
+        turn = turn_to_axial(image.geometry) if model.is_axial else AS_IT_IS
+        turned = turn(image)
+        prepared = model.prepared(turned)
+        probabilities = turn.back(model.probabilities_of(prepared))
         total = probabilities if total is None else np.add(total, probabilities, out=total)
-        own_rows, own_columns = seen_of(prepared.plane)
-        rows, columns = _both(rows, own_rows), _both(columns, own_columns)
+        shape = turned.geometry.shape
+        seen = _both(seen, turn.box_back((slice(0, shape[0]), *seen_of(prepared.plane)), shape))
     assert total is not None
     if len(models) > 1:
         total /= len(models)
-    return Predicted(decide(total, image, models[0].label_set), (rows, columns))
+    return Predicted(decide(total, image, models[0].label_set), seen)
 
 
 def decision_of(
@@ -113,7 +118,7 @@ def decision_of(
     return Decision(rule, solver, kept), notes
 
 
-def seen_of(plane: PlaneMap) -> Box:
+def seen_of(plane: PlaneMap) -> tuple[slice, slice]:
     """The native rows and columns whose middles lie between the outermost pixels of the network's square."""
     found = []
     for count, scale, offset in zip(plane.native_shape, plane.scale, plane.offset, strict=True):
@@ -163,5 +168,6 @@ def parse_organs(given: Sequence[str] | None, label_set: LabelSet) -> tuple[str,
     return () if given is None else tuple(dict.fromkeys(given)) or known
 
 
-def _both(one: slice, other: slice) -> slice:
-    return slice(max(one.start, other.start), min(one.stop, other.stop))
+def _both(one: Box, other: Box) -> Box:
+    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)]
+    return common[0], common[1], common[2]

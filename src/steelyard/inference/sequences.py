@@ -24,10 +24,10 @@ def sequence_of(series: FoundSeries, exam: Sequence[FoundSeries]) -> str | None:
     Args:
         exam: all series of the same examination: the two echoes of a dual-echo series tell each other.
     """
+    if series.modality not in ("CT", "MR", "") or series.plane != "axial":  # networks of these learned on axial slices
+        return "other"
     if series.modality == "CT":
         return "ct"
-    if series.modality not in ("MR", ""):
-        return "other"
     names = [
         " ".join(re.sub(r"[^a-z0-9]+", " ", said.lower()).split()) for said in (series.protocol, series.description)
     ]

@@ -18,7 +18,7 @@ UNDEFINED = "undefined"
 NOT_FOUND = "not found"
 NOT_PREDICTED = "not predicted"
 
-Box = tuple[slice, slice]  # rows and columns
+Box = tuple[slice, slice, slice]  # slices, rows and columns
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def organ_volumes(label_map: LabelMap, seen: Box | None = None) -> tuple[OrganVo
     """Voxels × |det affine| of every organ.
 
     Args:
-        seen: the rows and columns that the network saw; all when None.
+        seen: the slices, rows and columns that the network saw; all when None.
     """
     found = []
     for organ in label_map.label_set.organs:
@@ -73,19 +73,20 @@ def volumes_json(cases: Sequence[tuple[str, Sequence[OrganVolume]]]) -> list[dic
 
 
 def _cut_off(mask: np.ndarray, seen: Box | None) -> str:
-    rows, columns = (slice(0, mask.shape[1]), slice(0, mask.shape[2])) if seen is None else seen
-    places = {
-        "the first slice": mask[0].any(),
-        "the last slice": mask[-1].any(),
-        "the edge of the slices": _touches(mask, slice(0, mask.shape[1]), slice(0, mask.shape[2])),
-    }
-    if not places["the edge of the slices"]:
-        places["the edge of what the network sees"] = _touches(mask, rows, columns)
-    reached = [place for place, touched in places.items() if touched]
+    whole = (slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2]))
+    reached = ["the first slice"] if mask[0].any() else []
+    reached += ["the last slice"] if mask[-1].any() else []
+    reached += ["the edge of the slices"] if _touches(mask, whole, (1, 2)) else []
+    narrower = [axis for axis in range(3) if seen is not None and seen[axis] != whole[axis]]
+    if seen is not None and _touches(mask, seen, narrower):
+        reached.append("the edge of what the network sees")
     return f"cut off at {' and '.join(reached)}" if reached else ""
 
 
-def _touches(mask: np.ndarray, rows: slice, columns: slice) -> bool:
-    """Whether a mask has a voxel on the outermost rows or columns of a box, or beyond it."""
-    inside = mask[:, rows.start + 1 : rows.stop - 1, columns.start + 1 : columns.stop - 1]
-    return int(np.count_nonzero(inside)) < int(np.count_nonzero(mask))
+def _touches(mask: np.ndarray, box: Box, axes: Sequence[int]) -> bool:
+    """Whether a mask has a voxel in the outermost layers of a box along those axes, or beyond them."""
+    inside = tuple(
+        slice(part.start + 1, max(part.stop - 1, part.start + 1)) if axis in axes else slice(None)
+        for axis, part in enumerate(box)
+    )
+    return int(np.count_nonzero(mask[inside])) < int(np.count_nonzero(mask))

@@ -27,7 +27,7 @@ from steelyard.study.task import task_label_set
 from steelyard.volume import Case, Volume
 
 AGAIN = "Copy the whole run folder again, or train the run again."
-HASH_CHARACTERS = 12  # of the weights' hash, as people see it
+AXIAL_DICOM = ("chaos", "phantom")  # data sets of axial DICOM series; others keep their files' own order
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,8 @@ class Model:
         name: of the run: network, loss, fold, seed and a hash.
         label_set: the network's classes; of a uniclass run the one organ.
         sequences: that it was trained on, such as `t1_in`, or `t1_in+t1_out` for registered phases as channels.
+        is_axial: whether it was trained on axial DICOM: slices towards the head, rows to the back, columns to the left.
+            Images of files that store voxels in another order are to be turned so.
         phases: channels of an image that it takes, before neighbouring slices are added.
         channels: that the network itself takes: phases times the slices taken together.
         weights_hash: SHA-256 of the weights' file.
@@ -52,6 +54,7 @@ class Model:
     label_set: LabelSet
     preprocessing: Preprocessing
     sequences: tuple[str, ...]
+    is_axial: bool
     phases: int
     precision: Precision
     device: torch.device
@@ -110,6 +113,7 @@ def load_model(path: Path, *, device: str = "auto") -> Model:
         label_set = _label_set(record, folder)
         precision = record["manifest"]["precision"]
         phases = _phases(record, sequences)
+        is_axial = record["spec"]["data"]["dataset"] in AXIAL_DICOM
         about = {
             "name": str(record["run"]),
             "study": str(record["study"]),
@@ -133,6 +137,7 @@ def load_model(path: Path, *, device: str = "auto") -> Model:
         label_set=label_set,
         preprocessing=preprocessing,
         sequences=sequences,
+        is_axial=is_axial,
         phases=phases,
         precision=precision,
         device=used,
