@@ -14,6 +14,7 @@ from rich.console import Console
 
 import steelyard.postprocess.crf as crf_module
 import steelyard.study.crf as crf_step
+from steelyard.cli.studies import report_on
 from steelyard.errors import BadSpec, Interrupted, RunsFailed
 from steelyard.evaluate import evaluate_case
 from steelyard.io.nifti import read_label_map
@@ -103,6 +104,17 @@ def test_what_the_crf_decided_is_the_networks_probabilities_and_the_image_put_to
     assert about["backend"] == "pydensecrf2"
     assert "pydensecrf2" in about["manifest"]["versions"]
     assert about["crf"] == SETTINGS | {"appearance_weight": 4.0, "appearance_contrast": 0.05}
+
+
+def test_the_report_pairs_the_two_decisions(done: tuple[Path, dict, str]) -> None:
+    study, *_ = done
+    report_on(study)
+    about = json.loads((study / "crf.json").read_text())
+    assert about["lacking"] == []
+    assert about["conditions"][0]["share_changed"] > 0
+    page = (study / "report" / "index.html").read_text()
+    assert f"{about['conditions'][0]['cases']} cases decided by pydensecrf2" in page
+    assert "points of the mean organ IoU with the CRF" in page
 
 
 def test_a_crf_that_is_there_is_left_alone_and_other_settings_make_it_anew(root: Path, tmp_path: Path) -> None:
