@@ -89,6 +89,7 @@ def test_every_command_and_option_of_the_table_exists() -> None:
     verbs = {"demo", "data", "ls", "check", "run", "status", "report", "paper", "metric-audit", "evaluate"}
     verbs |= {"calibrate", "train", "audit", "export-loss"}
     verbs |= {"export-model"}
+    verbs |= {"predict"}
     verbs |= {"figure"}
     assert verbs == firsts
     for command in commands():

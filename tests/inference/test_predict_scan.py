@@ -189,6 +189,9 @@ def test_models_of_an_ensemble_may_see_different_fields(tmp_path: Path) -> None:
     assert rows.stop - rows.start in (7, 8)
     assert columns.stop - columns.start in (15, 16)
     assert (wide.preprocessing.spacing_mm, near.preprocessing.spacing_mm) == (None, 0.5)
+    order = [2, 0, 1]  # the same scan, stored by columns
+    stored = Volume(image().intensities.transpose(order), Geometry((20, 6, 24), GEOMETRY.affine[:, [*order, 3]]))
+    assert predict_scan([near, wide], stored, Decision()).seen == tuple(seen[axis] for axis in order)
 
 
 def test_what_the_network_sees_by_hand() -> None:
