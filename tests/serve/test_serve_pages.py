@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-import numpy as np
 from starlette.testclient import TestClient
 
 from chromium import browser, new_tab
+from kept_study import GRID, finish, write_study
 from phantoms import organ_labels
 from steelyard.errors import BadData, BadSpec
-from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import CHAOS_MR
 from steelyard.serve import run as serve_run
 from steelyard.serve.app import make_app
 from steelyard.serve.store import Store
-from steelyard.volume import Geometry, LabelMap, Volume
+from steelyard.volume import LabelMap
 
-GRID = Geometry((6, 24, 20), np.array([[0, 0, 1.0, -10], [0, 2.0, 0, -20], [3.0, 0, 0, -30], [0, 0, 0, 1]]))
 SECRET = "of no study"
-
-
-def write_study(folder: Path, states: dict[str, str], *, case: str | None = "p1_a") -> Path:
-    """A study of one network; a loss per state. The runs that are done keep one case."""
-    labels = LabelMap(organ_labels(), GRID, CHAOS_MR)
-    runs = [{"run": f"net-{loss}", "network": "net", "loss": loss, "task": "multiclass", "organ": None, "fold": 0,
-             "seed": 1, "epochs": 4} for loss in states]  # fmt: skip
-    organs = [{"name": o.name, "index": o.index, "source_value": o.source_value, "colour": list(o.colour)}
-              for o in CHAOS_MR.organs]  # fmt: skip
-    plan = {"schema": 1, "name": folder.name, "spec": {"train": {"epochs": 4}}, "label_set": {"organs": organs},
-            "runs": runs, "warnings": []}  # fmt: skip
-    folder.mkdir(parents=True)
-    (folder / "study.json").write_text(json.dumps(plan))
-    for loss, state in states.items():
-        own = folder / f"net-{loss}"
-        if state == "to do":
-            continue
-        own.mkdir()
-        if state == "failed":
-            (own / "FAILED").write_text("the loss <b>diverged</b>\n")
-        if state == "running":
-            beat = {"epoch": 3, "epochs": 4, "seconds_per_epoch": 60.0, "host": "another machine", "pid": 1,
-                    "updated": datetime.now(UTC).isoformat()}  # fmt: skip
-            (own / "progress.json").write_text(json.dumps(beat))
-        if state == "done":
-            finish(own, labels, case)
-    if case:
-        write_volume(folder / "cases" / case / "image.nii.gz", Volume(labels.labels.astype(np.float32) * 50, GRID))
-        write_label_map(folder / "cases" / case / "reference.nii.gz", labels)
-    return folder
-
-
-def finish(run: Path, labels: LabelMap, case: str | None) -> None:
-    from steelyard.scores import to_frame
-
-    run.mkdir(exist_ok=True)
-    (run / "run.json").write_text(json.dumps({"manifest": {"seconds": 240.0, "training_seconds": 200.0}}))
-    to_frame([]).write_parquet(run / "scores.parquet")
-    if case:
-        write_label_map(run / "predictions" / f"{case}.nii.gz", labels)
-    (run / "DONE").write_text("")
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +82,12 @@ def test_a_study_shows_its_runs_with_progress_and_reasons(client):
 
 
 def test_progress_is_read_anew_each_time(client, root):
-    folder = write_study(root / "new", {"dice": "to do"})
-    assert "1 runs: 1 to do" in client.get("/studies/new/").text
-    finish(folder / "net-dice", LabelMap(organ_labels(), GRID, CHAOS_MR), "p1_a")
-    assert "1 runs: 1 done" in client.get("/studies/new/").text
+    folder = write_study(root / "new", {"dice": "done", "later": "to do"})
+    assert "2 runs: 1 done, 1 to do" in client.get("/studies/new/").text
+    assert '"name":"later"' not in client.get("/studies/new/viewer.html").text
+    finish(folder / "net-later", LabelMap(organ_labels(), GRID, CHAOS_MR), "p1_a")
+    assert "2 runs: 2 done" in client.get("/studies/new/").text
+    assert '"name":"later"' in client.get("/studies/new/viewer.html").text
 
 
 def test_a_viewer_page_is_made_on_demand_and_never_in_the_run_store(client, root):

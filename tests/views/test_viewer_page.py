@@ -54,7 +54,9 @@ def shifted() -> np.ndarray:
 
 def axial_case() -> ShownCase:
     labels, found = organ_labels(SHAPE), shifted()
-    image = Volume(np.where(labels > 0, 100.0 + 50 * labels, 20.0).astype(np.float32), AXIAL)
+    grey = np.where(labels > 0, 100.0 + 50 * labels, 20.0).astype(np.float32)
+    grey[..., -1] = 35  # rows do not end as they begin
+    image = Volume(grey, AXIAL)
     maps = {"first": LabelMap(labels, AXIAL, CHAOS_MR), ODD: LabelMap(found, AXIAL, CHAOS_MR)}
     values: dict[str, list[float | None]] = {"first": [1.0, 1.0, 1.0, 1.0], ODD: [0.9, 0.8, None, 0.7]}
     return ShownCase("p1_axial", image, LabelMap(labels, AXIAL, CHAOS_MR), maps, scores("p1_axial", values))
@@ -178,6 +180,24 @@ def test_organs_lie_in_their_colours_where_the_image_shows_them(tab, case):
     assert middles["liver"] < middles["right_kidney"] < middles["left_kidney"] < middles["spleen"]  # 150 to 300
     for name, values in greys.items():
         assert (np.abs(values - middles[name]) < 6).mean() > 0.9  # all but the crosshair
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("case", ["p1_axial", "p2_coronal"])
+def test_sagittal_slices_look_to_the_left_and_heads_are_up(tab, case):
+    show(tab, case, "first", "prediction")
+    tab.page.click("[data-view=sagittal]")
+    tab.page.keyboard.press("2")  # through the right kidney, behind the liver and lower by half a slice
+    picture = screen(tab)
+    liver, kidney = middle(where(picture, COLOURS["liver"])), middle(where(picture, COLOURS["right_kidney"]))
+    assert liver[0] < kidney[0]
+    assert liver[1] < kidney[1]
+    tab.page.click("[data-view=coronal]")
+    tab.page.keyboard.press("3")  # through both kidneys; the left one is higher by a slice
+    picture = screen(tab)
+    right, left = middle(where(picture, COLOURS["right_kidney"])), middle(where(picture, COLOURS["left_kidney"]))
+    assert right[0] < left[0]
+    assert right[1] > left[1]
 
 
 @pytest.mark.browser
