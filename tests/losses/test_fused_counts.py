@@ -68,6 +68,18 @@ def test_counts_and_gradient_are_those_of_the_plain_formula(road: str, shape: tu
     torch.testing.assert_close(grad.double(), exact_grad, rtol=1e-5, atol=1e-6 * float(exact_grad.abs().max()))
 
 
+def test_a_second_derivative_is_the_plain_formulas(road: str):
+    torch.manual_seed(7)
+    logits, target = torch.randn(2, 3, 50), torch.randint(0, 3, (2, 50))
+    found = []
+    for leaf, counts in ((logits.clone(), soft_counts_of_logits), (logits.double(), plain)):
+        leaf.requires_grad_()
+        loss = 1 / (1 + mixed(counts(leaf, target)) ** 2)
+        (first,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        found.append(torch.autograd.grad((first * leaf).sum(), leaf)[0].double())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4 * float(found[1].abs().max()))
+
+
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.int64, torch.int16])
 def test_labels_of_every_integer_type_are_read_alike(road: str, kind: torch.dtype):
     logits, target = torch.randn(2, 3, 700), torch.randint(0, 3, (2, 700))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from steelyard.losses import LOSSES, IoULoss
+from steelyard.losses.soft_counts import soft_counts
 from steelyard.losses.tversky import EPSILON
 from worked_losses import FN, FP, LOGITS, PROBABILITIES, TARGET, TP, random_case, tversky, value_and_gradient
 
@@ -133,7 +134,7 @@ def probability_gradient(loss: IoULoss, logits: Tensor, target: Tensor) -> Tenso
     """∂loss/∂p, by handing the loss probabilities as if a softmax had just made them."""
     probabilities = logits.softmax(1).detach().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steelyard.losses.tversky.probabilities_of", lambda given: given)
+        patch.setattr("steelyard.losses.tversky.soft_counts_of_logits", soft_counts)
         loss(probabilities, target).backward()
     assert probabilities.grad is not None
     return probabilities.grad

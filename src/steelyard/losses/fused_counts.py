@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from steelyard.confusion import Confusion
 from steelyard.losses.native_counts import count, gradient, is_native
@@ -24,8 +23,8 @@ def soft_counts_of_logits(
 ) -> Confusion:
     """TP, FP, FN, TN of the softmax per sample and class, each (batch, class): `soft_counts`, faster and smaller.
 
-    Sums run in float32 at least, over blocks that are added in float64. Differentiable once: a second derivative
-    raises torch's own error. While torch.compile traces, the plain formula is handed to it.
+    Sums run in float32 at least, over blocks that are added in float64. A second derivative is slower than the first.
+    While torch.compile traces, it is handed the plain formula.
 
     Raises:
         ValueError: a label that no class has; a GPU stops with a failed assertion instead.
@@ -49,19 +48,30 @@ class _SoftCounts(Function):
             tp, prediction, reference = count(logits, target)
             if float(reference.double().sum()) != target.numel():  # some label was counted by no class
                 check_labels(target, logits.shape[1])
-            context.save_for_backward(logits, target)
+            kept = ()
         else:
             check_labels(target, logits.shape[1])
             tp, prediction, reference, kept = _count(logits, target)
-            context.save_for_backward(*kept)
+        context.save_for_backward(logits, target, *kept)
         context.mark_non_differentiable(reference)
         return tp, prediction, reference
 
     @staticmethod
-    @once_differentiable
     def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None]:
-        kept = context.saved_tensors
-        return (gradient if context.is_native else _gradient)(*kept, by_tp, by_prediction), None
+        logits, target, *kept = context.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
+            return _gradient_by_formula(logits, target, by_tp, by_prediction), None
+        if context.is_native:
+            return gradient(logits, target, by_tp, by_prediction), None
+        return _gradient(*kept, by_tp, by_prediction), None
+
+
+def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
+    probabilities = logits.softmax(1).flatten(2)
+    classes = torch.arange(logits.shape[1], device=target.device)[:, None]
+    is_reference = target.flatten(1)[:, None] == classes
+    wanted = by_prediction[..., None] + torch.where(is_reference, by_tp[..., None], 0)
+    return (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True))).reshape(logits.shape)
 
 
 def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:

@@ -1,0 +1,1 @@
+"""How fast we are beside the tools that people would use instead, and beside what the machine allows."""

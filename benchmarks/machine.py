@@ -1,0 +1,50 @@
+"""What the machine can do at its best, measured here and now: bytes copied and exponentials taken per second."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import time
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+@functools.cache
+def copy_bytes_per_second() -> float:
+    """Bytes read plus bytes written per second by torch's copy of an array that no cache holds, best of several."""
+    import torch
+
+    source = torch.empty(256 * MIB, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _best(lambda: target.copy_(source))
+
+
+@functools.cache
+def exponentials_per_second() -> float:
+    """float32 exponentials per second by torch's vectorised exp on an array that the cache holds."""
+    import torch
+
+    numbers = torch.randn(1 << 16)
+    result = torch.empty_like(numbers)
+    return numbers.numel() / _best(lambda: torch.exp(numbers, out=result), repeats=200)
+
+
+def describe() -> str:
+    """Processor, cores, memory and Python, in one line."""
+    import os
+
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    return f"{model}, {os.cpu_count()} hardware threads, {memory / MIB:.0f} GiB, Python {platform.python_version()}"
+
+
+def _best(work, *, repeats: int = 9) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
