@@ -26,6 +26,8 @@ def test_a_study_is_shown_beside_its_report_with_all_losses(tmp_path, capsys):
     page = folder / "report" / "viewer.html"
     assert capsys.readouterr().out == f"viewer: {page}\n"
     assert names(page) == ["dice", "iou"]
+    app(["view", str(folder), "--prediction", "iou", "--out", str(tmp_path / "one.html")])
+    assert names(tmp_path / "one.html") == ["iou"]
 
 
 def test_a_run_is_shown_alone(tmp_path):
@@ -38,19 +40,20 @@ def test_a_label_map_of_any_tool_is_shown_on_its_image(tmp_path):
     labels = LabelMap(organ_labels(), GRID, CHAOS_MR)
     write_label_map(tmp_path / "found.nii.gz", labels)
     write_volume(tmp_path / "scan.nii.gz", Volume(labels.labels * 10.0, GRID))
-    app(["view", str(tmp_path / "found.nii.gz"), "--image", str(tmp_path / "scan.nii.gz")])
-    assert names(tmp_path / "found-viewer.html") == ["found"]
-    with pytest.raises(BadSpec, match=r"has none with it. Add --image FILE."):
-        app(["view", str(tmp_path / "found.nii.gz")])
+    app(["view", str(tmp_path / "scan.nii.gz"), "--prediction", str(tmp_path / "found.nii.gz")])
+    assert names(tmp_path / "scan-viewer.html") == ["found"]
+    with pytest.raises(BadSpec, match="Name label maps of it"):
+        app(["view", str(tmp_path / "scan.nii.gz")])
 
 
 def test_what_cannot_be_shown_is_refused_in_a_line(tmp_path):
-    folder = write_study(tmp_path / "kidneys", {"dice": "to do"})
+    folder = write_study(tmp_path / "kidneys", {"dice": "done"})
+    (folder / "net-dice" / "DONE").unlink()
     with pytest.raises(BadData, match="holds no finished run"):
         app(["view", str(folder)])
-    with pytest.raises(BadData, match="there is no file or folder"):
+    with pytest.raises(BadData, match="there is no folder"):
         app(["view", str(tmp_path / "none")])
-    with pytest.raises(BadSpec, match="brings its own images"):
-        app(["view", str(folder), "--image", str(tmp_path / "scan.nii.gz")])
+    with pytest.raises(BadSpec, match="--reference and --labels go with an image"):
+        app(["view", str(folder), "--reference", str(tmp_path / "scan.nii.gz")])
     with pytest.raises(BadData, match="neither a study's folder nor a run's"):
         app(["view", str(tmp_path)])

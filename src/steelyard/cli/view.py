@@ -12,27 +12,41 @@ from steelyard.cli.app import app, console
 
 
 @app.command
-def view(what: Path, *, image: Path | None = None, reference: Path | None = None, out: Path | None = None) -> None:
+def view(
+    source: Path,
+    *,
+    prediction: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    reference: Path | None = None,
+    labels: str | None = None,
+    scans: Path | None = None,
+    out: Path | None = None,
+) -> None:
     """Write a page that shows cases in any browser, offline: slices, outlines, errors, organs in 3-D, and scores.
 
     Parameters
     ----------
-    what
-        A study (its TOML file or its folder), the folder of one run, or a label map (NIfTI).
-    image
-        The image that a label map belongs to.
+    source
+        A study (its TOML file or folder), a run's folder, or one that `predict` wrote; or an image (NIfTI) with label
+        maps of any tool.
+    prediction
+        Of a folder: the predictions to show, by name; all when left out. Of an image: NIfTI files.
     reference
-        The expert's label map to set beside it.
+        Of an image: the expert's label map.
+    labels
+        Of an image: organs and their values, as liver=63,spleen=252.
+    scans
+        Of a folder that `predict` wrote: what was predicted, for such folders hold no images.
     out
-        The page's file; report/viewer.html in a study's folder, viewer.html in a run's when left out.
+        The page's file; report/viewer.html in a study's folder, viewer.html in another when left out.
     """
+    from steelyard.views.figures import Source
     from steelyard.views.viewer.sources import write_viewer_of
 
-    if what.suffix == ".toml":
+    if source.suffix == ".toml":
         from steelyard.study.spec import read_spec
 
-        what = read_spec(what).folder
-    page = write_viewer_of(what, image=image, reference=reference, out=out)
+        source = read_spec(source).folder
+    page = write_viewer_of(Source(source, prediction, reference, labels, scans), out)
     console().print(f"viewer: {page}", highlight=False, soft_wrap=True)
 
 

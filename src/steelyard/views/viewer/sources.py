@@ -1,14 +1,17 @@
-"""What a page can be made of: a study, a run, or a label map of any tool with the image that it belongs to."""
+"""What a page can be made of: a study, a run, a folder of predictions, or an image with label maps of any tool."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate.mask_files import without_suffix
 from steelyard.report.read import read_study
-from steelyard.views.shown_cases import case_of_files, cases_of_run
+from steelyard.views.shown_cases import cases_of_run
 from steelyard.views.viewer.page import write_viewer
+
+if TYPE_CHECKING:
+    from steelyard.views.figures import Source
 
 PAGE = "viewer.html"
 STUDY_PAGE = Path("report") / PAGE  # in a study's folder, beside the report that links to it
@@ -30,25 +33,20 @@ def write_study_viewer(folder: Path, out: Path | None = None, *, back: str = "")
     return write_viewer(out or folder / STUDY_PAGE, cases, title=study.name, note=OF_EVERY_RUN, back=back)
 
 
-def write_viewer_of(
-    what: Path, *, image: Path | None = None, reference: Path | None = None, out: Path | None = None
-) -> Path:
-    """The page of a study's or a run's folder, or of a label map (NIfTI) with its `image`; returns where it lies.
+def write_viewer_of(source: Source, out: Path | None = None) -> Path:
+    """The page of what `steelyard figure` draws, too: `viewer.html` in its folder, or beside an image, or `out`.
+
+    A study is shown whole, each seed as a prediction of its own, unless predictions are named.
 
     Raises:
-        BadSpec: an image or reference beside a folder, or a label map without image.
+        BadSpec: options that do not go with the place; a prediction of no such name.
         BadData: there is nothing to show, or it cannot be read.
     """
-    if what.is_dir():
-        if image is not None or reference is not None:
-            raise BadSpec(f"{what} is a folder and brings its own images. Leave --image and --reference out.")
-        if (what / "study.json").is_file():
-            return write_study_viewer(what, out)
-        return write_viewer(out or what / PAGE, cases_of_run(what), title=what.resolve().name)
-    if not what.exists():
-        raise BadData(f"there is no file or folder {what}. Name a study, a run or a label map.", file=what)
-    if image is None:
-        raise BadSpec(f"a label map is shown on its image, and {what} has none with it. Add --image FILE.")
-    name = without_suffix(what)
-    case = case_of_files(image, {name: what}, reference=reference)
-    return write_viewer(out or what.with_name(f"{name}-{PAGE}"), [case], title=case.case_id)
+    place = source.place
+    if (place / "study.json").is_file() and not source.predictions:
+        source.read()  # which refuses options that do not go with a folder
+        return write_study_viewer(place, out)
+    cases = source.read()
+    title = without_suffix(place) if source.is_image else place.resolve().name
+    usual = place.with_name(f"{title}-{PAGE}") if source.is_image else place / PAGE
+    return write_viewer(out or usual, cases, title=title)
