@@ -5,6 +5,7 @@ folder/case.nii.gz, …                label maps, one per case (nnU-Net, MONAI,
 folder/*.png                         one case, a mask per slice of a DICOM series
 folder/liver.nii.gz, spleen.nii.gz   one case, a mask per organ, where the other side is one case
 folder/case/liver.nii.gz, …          the same per case (TotalSegmentator; its data set has case/segmentations/)
+folder/case/reference.nii.gz         a label map (the cases of our own studies)
 case.dcm, folder/case.dcm, …         DICOM SEG files; or folder/case/*.dcm, one in each folder
 """
 

@@ -124,7 +124,7 @@ def why_table(explanations: Sequence[Explanation]) -> Table:
                     organ.replace("_", " ") if first and family == FAMILIES[0] else "",
                     TITLES[family] if first else f"  {row['change']}",
                     f"{row['value']:.3f}",
-                    "" if first else f"{row['difference']:+.3f}",
+                    "" if first else _signed(row["difference"]),
                     row["convention"] or "",
                 )
         table.add_section()
@@ -156,6 +156,11 @@ def rule_table() -> Table:
             )
         table.add_section()
     return table
+
+
+def _signed(difference: float) -> str:
+    shown = f"{difference:+.3f}"
+    return shown if float(shown) else "0"
 
 
 def _rows(known: Explanation, organ: str, chain: Chain) -> Iterator[tuple[object, ...]]:
