@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from damages import DAMAGES
-from mask_files import blocks, save
+from mask_files import blocks, organ_files, save
 from phantoms import write_chaos_patient
 from steelyard.cli import main
 from steelyard.io.nifti import write_label_map, write_volume
@@ -274,6 +274,14 @@ def test_evaluate_tells_why_tools_differ_and_gives_points(steelyard, tmp_path: P
     assert said.err == ""
     assert {"monai", "deepmind"} <= set(out.read_text().replace("\n", ",").split(","))
     assert "weighed by area" in (tmp_path / "scores-why.csv").read_text()
+
+
+def test_evaluate_says_what_the_reference_does_not_name(steelyard, tmp_path: Path) -> None:
+    organ_files(tmp_path / "truth" / "s1", blocks(liver=1), liver=1)
+    organ_files(tmp_path / "mine" / "s1", blocks(liver=1), liver=1, stomach=3, aorta=4)
+    said = steelyard("evaluate", tmp_path / "truth", tmp_path / "mine")
+    assert said.code == 0, said.err
+    assert "Left out, without a counterpart: aorta, stomach." in said.out
 
 
 def test_evaluate_scores_the_cases_that_it_can_and_ends_in_exit_code_three(steelyard, tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ def test_nnunets_names_come_from_dataset_json_beside_predictions_or_above_labels
     assert dice_of(evaluate_paths(labels, predicted)) == pytest.approx(wanted)
 
 
+def test_a_dataset_json_above_a_folder_of_predictions_is_somebody_elses(nnunet):
+    describe(nnunet, {"background": 0, "heart": 1, "lung": 2})
+    (nnunet / "predicted" / "dataset.json").unlink()
+    (nnunet / "Dataset007" / "dataset.json").unlink()
+    found = dice_of(evaluate_paths(nnunet / "Dataset007" / "labelsTr", nnunet / "predicted"))
+    assert {organ for _, organ in found} == {"label_1", "label_2"}
+
+
 def test_models_that_number_the_same_organs_otherwise_are_matched_by_name(nnunet):
     describe(nnunet / "predicted", {"background": 0, "Spleen": 1, "LIVER": 2, "stomach": 3})
     for case in ("mr_01", "mr_02"):
@@ -251,6 +259,13 @@ def test_a_dicom_seg_is_scored_against_png_masks_on_their_series_grid(seg):
     patient, file, _ = seg
     found = dice_of(evaluate_paths(patient / "Ground", file, dicom=patient / "DICOM_anon" / "InPhase"))
     assert found == {("mine", organ.name): 1 for organ in CHAOS_MR.organs}
+
+
+def test_one_segment_of_several_is_read_as_the_organ_asked_for(seg):
+    patient, file, _ = seg
+    spleen = LabelChoice({"spleen": (252,)}, unlisted_is_background=True)
+    series = patient / "DICOM_anon" / "InPhase"
+    assert dice_of(evaluate_paths(patient / "Ground", file, dicom=series, labels=spleen)) == {("mine", "spleen"): 1}
 
 
 def test_segments_are_matched_by_coded_concept_where_names_differ(seg, tmp_path):

@@ -96,7 +96,7 @@ def _of_file(file: Path) -> LabelChoice:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadSpec(f"the label file {file} cannot be read ({error.strerror}). Check its name.") from None
-    except ValueError as error:  # TOML and UTF-8 errors; the first line says where
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors; the first line says where
         raise BadSpec(f"{file} is not TOML ({str(error).splitlines()[0]}). Correct it.") from None
     strange = [name for name in content if name not in TABLES]
     if strange:

@@ -26,7 +26,7 @@ def case_points(evaluation: CaseEvaluation) -> dict[str, float | None]:
 
     An organ in neither mask has no points and is left out; one missed or invented has 0.
     """
-    return {part: _mean([s.value for s in evaluation.scores if s.metric == part and s.organ]) for part in PARTS}
+    return {part: _mean([s.value for s in evaluation.scores if s.metric == part]) for part in PARTS}
 
 
 def task_points(evaluations: Sequence[CaseEvaluation]) -> dict[str, float | None]:

@@ -67,7 +67,7 @@ def _content(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadData(f"{file} cannot be read ({error.strerror}). Copy it again.", file=file) from None
-    except ValueError as error:  # JSON and UTF-8 errors; the first line says where
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors; the first line says where
         raise BadData(f"{file} is not JSON ({str(error).splitlines()[0]}). Correct it.", file=file) from None
     return content if isinstance(content, dict) else {}
 
