@@ -48,7 +48,7 @@ class _SoftCounts(Function):
             tp, prediction, reference = count(logits, target)
             if float(reference.double().sum()) != target.numel():  # some label was counted by no class
                 check_labels(target, logits.shape[1])
-            kept = ()
+            kept: tuple[Tensor, ...] = ()
         else:
             check_labels(target, logits.shape[1])
             tp, prediction, reference, kept = _count(logits, target)
@@ -63,7 +63,8 @@ class _SoftCounts(Function):
             return _gradient_by_formula(logits, target, by_tp, by_prediction), None
         if context.is_native:
             return gradient(logits, target, by_tp, by_prediction), None
-        return _gradient(*kept, by_tp, by_prediction), None
+        probabilities, labels = kept
+        return _gradient(probabilities, labels, by_tp, by_prediction), None
 
 
 def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:

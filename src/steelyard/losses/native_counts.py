@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -181,7 +182,8 @@ def _cache_folder() -> Path:
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    address, number = ctypes.c_void_p, ctypes.c_int64
+    address: Any = ctypes.c_void_p
+    number: Any = ctypes.c_int64
     place = [address, address, number, number, number, number, number, number, address]
     library.soft_counts.argtypes = [*place, address]
     library.soft_counts_gradient.argtypes = [*place, address, address, address]
