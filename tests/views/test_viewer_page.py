@@ -257,6 +257,27 @@ def test_keys_go_through_slices_organs_layers_and_cases(tab):
 
 
 @pytest.mark.browser
+def test_the_mouse_moves_the_crosshair_scrolls_and_sets_the_window(tab):
+    show(tab, "p1_axial", "first", "prediction")
+    x, y = middle(where(screen(tab), COLOURS["spleen"]))
+    corner = tab.page.locator("#screen").bounding_box()
+    mouse = tab.page.mouse
+    mouse.move(corner["x"] + x, corner["y"] + y)
+    mouse.down()
+    mouse.up()
+    assert tab.page.text_content("#here") == "reference spleen, prediction spleen"
+    mouse.wheel(0, 100)
+    assert axial_slice(tab) in (2, 4)
+    window = tab.page.input_value("#low"), tab.page.input_value("#high")
+    mouse.down(button="right")
+    mouse.move(corner["x"] + x + 40, corner["y"] + y + 60, steps=4)
+    mouse.up(button="right")
+    assert (tab.page.input_value("#low"), tab.page.input_value("#high")) != window
+    tab.page.click("#window-reset")
+    assert (tab.page.input_value("#low"), tab.page.input_value("#high")) == window
+
+
+@pytest.mark.browser
 def test_the_worst_slice_is_the_one_with_most_errors(tab):
     show(tab, "p1_axial", ODD)
     tab.page.keyboard.press("Shift+4")  # the spleen's only errors are on slices 3 and 4

@@ -38,24 +38,26 @@ const Adapter = (() => {
     const { crosshair, windowing, pan } = niivue.DRAG_MODE;
     slices.setMouseEventConfig({ leftButton: { primary: crosshair, withShift: pan, withCtrl: pan }, rightButton: windowing, centerButton: pan });
 
+    let window = []; // as last told: NiiVue's own dragging tells nobody
     const draw = slices.drawScene.bind(slices);
     slices.drawScene = () => {
       const said = draw();
       told.drawn();
+      const { cal_min: low, cal_max: high } = slices.volumes[0] ?? {};
+      if (low !== undefined && (low !== window[0] || high !== window[1])) told.windowed(...(window = [low, high]));
       return said;
     };
     slices.onLocationChange = () => told.moved();
-    slices.onIntensityChange = (image) => told.windowed(image.cal_min, image.cal_max);
 
     const image = () => slices.volumes[0];
 
     return {
       // `voxels`: stored uint16 values, i fastest; `affine` maps (i, j, k) to RAS mm; value = stored · slope + inter.
-      async showImage({ voxels, shape, affine, slope, inter }, window) {
+      async showImage({ voxels, shape, affine, slope, inter }, [low, high]) {
         const file = nifti(voxels, shape, affine, slope, inter);
-        const read = await niivue.NVImage.new(file, "image.nii", "gray", 1, null, window[0], window[1]);
-        read.cal_min = window[0];
-        read.cal_max = window[1];
+        const read = await niivue.NVImage.new(file, "image.nii", "gray", 1, null, low, high);
+        read.cal_min = low;
+        read.cal_max = high;
         while (slices.volumes.length) slices.removeVolumeByIndex(0);
         slices.addVolume(read);
         slices.setPan2Dxyzmm([0, 0, 0, 1]);

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from steelyard.errors import BadData
 from steelyard.io.nifti import LPS_FROM_RAS, REVERSED
@@ -172,8 +173,6 @@ def _frame(title: str, note: str, back: str, rows: Sequence[_Row], label_set: La
         loader=PackageLoader("steelyard.views.viewer", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    from markupsafe import Markup
-
     return environment.get_template("viewer.html.j2").render(
         title=title,
         note=note,
