@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from steelyard.errors import BadData, BadSpec, SteelyardError
 from steelyard.export import onnx_model
 from steelyard.export.onnx_agreement import Agreement, compare, compare_all, noise
 from steelyard.export.onnx_model import export_onnx, write_onnx
-from steelyard.labels import CHAOS_MR
 from steelyard.networks import NETWORKS
 from steelyard.networks.build import build_network
 from steelyard.preprocess.cache import Preprocessing, prepare, with_context
@@ -40,23 +40,26 @@ SIZE = 40  # a multiple of no network's grid: padding and cropping must be in th
 pytestmark = pytest.mark.usefixtures("unchecked_types")  # torch's exporter hands in symbols where numbers are checked
 
 
-def model_of(network: nn.Module, *, channels: int = 1, classes: int = 5, size: int = SIZE, context: int = 0) -> Model:
-    assert classes == CHAOS_MR.class_count
-    return Model(
-        name="made-here",
-        study="none",
-        network=network.eval(),
-        network_title=type(network).__name__,
-        loss_title="dice",
-        label_set=CHAOS_MR,
-        preprocessing=Preprocessing(size=size, context=context),
-        sequences=("t1_in",),
-        phases=channels // (2 * context + 1),
-        precision="fp32",
-        device=torch.device("cpu"),
-        weights_hash="0" * 64,
-        crf=None,
-    )
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose labels are known by hand."""
+    return write_run(tmp_path_factory.mktemp("by-hand") / "run", sharpness=900.0, preprocess={"size": 32})
+
+
+@pytest.fixture
+def model_of(by_hand: Path) -> Callable[..., Model]:
+    """The run's model with another network."""
+
+    def made(network: nn.Module, *, channels: int = 1, size: int = SIZE, context: int = 0) -> Model:
+        return replace(
+            load_model(by_hand, device="cpu"),
+            network=network.eval(),
+            network_title=type(network).__name__,
+            preprocessing=Preprocessing(size=size, context=context),
+            phases=channels // (2 * context + 1),
+        )
+
+    return made
 
 
 def answers(file: Path, images: np.ndarray) -> np.ndarray:
@@ -67,7 +70,7 @@ def answers(file: Path, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(NETWORKS)]
 )
-def test_every_registered_network_answers_as_in_torch(name: str, tmp_path: Path):
+def test_every_registered_network_answers_as_in_torch(name: str, model_of: Callable[..., Model], tmp_path: Path):
     model = model_of(build_network(name, 2, 5, seed=3), channels=2)
     exported = write_onnx(model, tmp_path / "net.onnx", noise(model))
     assert [(found.slices, found.pixels) for found in exported.agreements] == [(1, SIZE**2), (3, 3 * SIZE**2)]
@@ -81,13 +84,11 @@ def test_every_registered_network_answers_as_in_torch(name: str, tmp_path: Path)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Path]:
-    """A run whose labels are known by hand, and its file."""
-    folder = tmp_path_factory.mktemp("run")
-    run = write_run(folder / "run", sharpness=900.0, preprocess={"size": 32})
-    out = folder / "deep" / "net.onnx"
-    export_onnx(run, out)
-    return RunFolder(run), out
+def exported(by_hand: Path) -> tuple[RunFolder, Path]:
+    """The run and its file."""
+    out = by_hand.parent / "deep" / "net.onnx"
+    export_onnx(by_hand, out)
+    return RunFolder(by_hand), out
 
 
 def test_the_file_tells_what_its_images_need(exported: tuple[RunFolder, Path]):
@@ -118,6 +119,7 @@ def test_the_file_tells_what_its_images_need(exported: tuple[RunFolder, Path]):
     preprocessing = json.loads(told["preprocessing"])
     assert (preprocessing["size"], preprocessing["spacing_mm"], preprocessing["context"]) == (32, None, 0)
     assert preprocessing["clip_percentiles"] == [0.5, 99.5]
+    assert preprocessing["orientation"].startswith("axial: slices towards the head")
     (entry,), (result,) = model.graph.input, model.graph.output
     for value, name, channels in ((entry, "images", 1), (result, "probabilities", 5)):
         batch, *rest = value.type.tensor_type.shape.dim
@@ -179,14 +181,6 @@ def test_what_is_not_a_run_or_not_a_place_is_one_line(exported: tuple[RunFolder,
         export_onnx(run, tmp_path / "net.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "other.onnx", "net.json"}
     assert (tmp_path / "other.onnx").read_text() == "mine"
-
-
-def test_an_earlier_export_is_replaced(exported: tuple[RunFolder, Path]):
-    run, out = exported
-    before = out.read_bytes()
-    out.write_bytes(b"damaged since")
-    export_onnx(run.path, out)
-    assert out.read_bytes() == before
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +254,7 @@ class Branching(nn.Module):
         return -images.expand(-1, 5, -1, -1)
 
 
-def test_a_file_that_answers_otherwise_is_never_left(tmp_path: Path):
+def test_a_file_that_answers_otherwise_is_never_left(model_of: Callable[..., Model], tmp_path: Path):
     model = model_of(Switching(), size=16)
     with pytest.raises(SteelyardError, match="gives other labels than torch: noise, batch of 1") as caught:
         write_onnx(model, tmp_path / "net.onnx", noise(model))
@@ -269,7 +263,7 @@ def test_a_file_that_answers_otherwise_is_never_left(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_onnx_cannot_express_is_one_line(tmp_path: Path):
+def test_a_network_that_onnx_cannot_express_is_one_line(model_of: Callable[..., Model], tmp_path: Path):
     model = model_of(Branching(), size=16)
     with pytest.raises(BadSpec, match="network Branching cannot be exported to ONNX") as caught:
         write_onnx(model, tmp_path / "net.onnx", noise(model))
@@ -291,7 +285,7 @@ def fixed(answer: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def test_agreement_is_the_share_of_equal_labels_and_how_near_the_others_were():
-    images = np.zeros((1, 1, 1, 4), np.float32)
+    images = [np.zeros((1, 1, 1, 4), np.float32)]
     ours, theirs = probabilities(0, 1, 2, 2), probabilities(0, 1, 2, 0)
     assert compare(fixed(ours), fixed(theirs), images, "x") == Agreement("x", 1, 4, 1, 1.0, 1.0)
     near = compare(fixed(probabilities(0, 1, second=0.49)), fixed(probabilities(0, 2, second=0.4)), images, "x")
@@ -308,19 +302,33 @@ def test_one_pixel_in_ten_thousand_is_the_limit():
     one[0, :, 0, 0] = two[0, :, 0, 0] = two[0, :, 5, 5] = (0, 1)
     network = nn.Identity()
     network.forward = lambda slices: torch.from_numpy(wanted)  # type: ignore[method-assign]
-    (found,) = compare_all(network, fixed(one), [("x", images)])
+    (found,) = compare_all(network, fixed(one), [("x", [images])])
     assert found.different == 1
     with pytest.raises(SteelyardError, match=r"99\.980000% of 10000 pixels"):
-        compare_all(network, fixed(two), [("x", images)])
+        compare_all(network, fixed(two), [("x", [images])])
+
+
+def test_cases_are_asked_a_few_slices_at_a_time_and_add_up():
+    asked: list[int] = []
+
+    def ask(slices: np.ndarray) -> np.ndarray:
+        asked.append(len(slices))
+        return np.broadcast_to(slices + np.array([0, 1], np.float32)[:, None, None], (len(slices), 2, 2, 3))
+
+    wrong = lambda slices: ask(slices) * np.where(slices > 6, -1, 1)  # noqa: E731
+    cases = [np.zeros((35, 1, 2, 3), np.float32), np.arange(7 * 6, dtype=np.float32).reshape(7, 1, 2, 3) / 6]
+    found = compare(ask, wrong, iter(cases), "x")
+    assert asked == [16, 16, 16, 16, 3, 3, 7, 7]
+    assert (found.slices, found.pixels, found.different) == (42, 42 * 6, 5)  # 37 … 41 are above 36, which is 6
 
 
 @pytest.mark.parametrize("answer", [np.zeros((1, 3, 1, 5), np.float32), np.full((1, 3, 1, 4), np.nan, np.float32)])
 def test_another_shape_or_no_numbers_are_no_answer(answer: np.ndarray):
     with pytest.raises(SteelyardError, match="not finite"):
-        compare(fixed(probabilities(0, 1, 2, 2)), fixed(answer), np.zeros((1, 1, 1, 4), np.float32), "x")
+        compare(fixed(probabilities(0, 1, 2, 2)), fixed(answer), [np.zeros((1, 1, 1, 4), np.float32)], "x")
 
 
-def test_neighbouring_slices_and_phases_are_named_in_the_order_of_the_channels():
+def test_neighbouring_slices_and_phases_are_named_in_the_order_of_the_channels(model_of: Callable[..., Model]):
     network = StepNetwork(6, 5)
     model = model_of(network, channels=6, context=1)
     told = onnx_model.describe(model)["input"]
@@ -330,20 +338,18 @@ def test_neighbouring_slices_and_phases_are_named_in_the_order_of_the_channels()
     ]
 
 
-def test_the_command_writes_and_tells(
-    exported: tuple[RunFolder, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_command_replaces_an_earlier_export_and_tells(
+    exported: tuple[RunFolder, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    out = tmp_path / "net.onnx"
-    arguments = ["export-model", str(exported[0].path), "--to", "onnx", str(out)]
-    monkeypatch.setattr("sys.argv", ["steelyard", *arguments])
+    run, out = exported
+    before = out.read_bytes()
+    out.write_bytes(b"damaged since")
+    monkeypatch.setattr("sys.argv", ["steelyard", "export-model", str(run.path), "--to", "onnx", str(out)])
     cli.main()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("agreement: noise, batch of 1, 1 slices: 100.000000% of 1024 pixels have the same label")
-    assert said[-2:] == [f"written: {out}", f"written: {tmp_path / 'net.json'}"]
-    assert out.read_bytes() == exported[1].read_bytes()
+    assert said[-2:] == [f"written: {out}", f"written: {out.with_suffix('.json')}"]
+    assert out.read_bytes() == before
 
 
 def test_without_the_extra_it_is_named(

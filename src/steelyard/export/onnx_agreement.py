@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from steelyard.datasets import DATASETS
+from steelyard.datasets import DATASETS, CaseKey
 from steelyard.datasets.phantom import PhantomDataset
 from steelyard.errors import SteelyardError
 from steelyard.preprocess.cache import with_context
@@ -26,7 +26,7 @@ SLICES_AT_ONCE = 16
 NOISE_SLICES = (1, 3)  # two sizes of a batch, so that one that was frozen into the file is found
 PHANTOM_SIZE, PHANTOM_SLICES = 96, 8
 
-Images = tuple[str, np.ndarray]  # what they are, and prepared slices (slice, channel, row, column)
+Images = tuple[str, Iterable[np.ndarray]]  # what they are, and prepared slices (slice, channel, row, column) by case
 Network = Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,16 +64,15 @@ class Agreement:
         return told
 
 
-def compare(torch_network: Network, exported: Network, slices: np.ndarray, images: str) -> Agreement:
-    """Both networks' labels of prepared slices (slice, channel, row, column), a few at a time.
+def compare(torch_network: Network, exported: Network, cases: Iterable[np.ndarray], images: str) -> Agreement:
+    """Both networks' labels of prepared slices (slice, channel, row, column), case by case and a few slices at a time.
 
     Raises:
         SteelyardError: the exported network answers with another shape, or with values that are not finite.
     """
-    pixels = different = 0
+    slices = pixels = different = 0
     largest_difference = largest_gap = 0.0
-    for start in range(0, len(slices), SLICES_AT_ONCE):
-        chunk = np.ascontiguousarray(slices[start : start + SLICES_AT_ONCE], np.float32)
+    for chunk in _chunks(cases):
         wanted, came = torch_network(chunk), exported(chunk)
         if came.shape != wanted.shape or not np.isfinite(came).all():
             raise SteelyardError(
@@ -82,11 +81,18 @@ def compare(torch_network: Network, exported: Network, slices: np.ndarray, image
             )
         differ = wanted.argmax(1) != came.argmax(1)
         second, first = np.moveaxis(np.sort(wanted, axis=1)[:, -2:], 1, 0)
+        slices += len(chunk)
         pixels += differ.size
         different += int(differ.sum())
         largest_difference = max(largest_difference, float(np.abs(wanted - came).max()))
         largest_gap = max(largest_gap, float((first - second)[differ].max(initial=0)))
-    return Agreement(images, len(slices), pixels, different, largest_difference, largest_gap)
+    return Agreement(images, slices, pixels, different, largest_difference, largest_gap)
+
+
+def _chunks(cases: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for case in cases:
+        for start in range(0, len(case), SLICES_AT_ONCE):
+            yield np.ascontiguousarray(case[start : start + SLICES_AT_ONCE], np.float32)
 
 
 def compare_all(torch_network: nn.Module, exported: Network, images: Iterable[Images]) -> tuple[Agreement, ...]:
@@ -101,8 +107,8 @@ def compare_all(torch_network: nn.Module, exported: Network, images: Iterable[Im
         return torch_network(torch.from_numpy(slices)).numpy()
 
     found = []
-    for title, slices in images:
-        agreement = compare(ask_torch, exported, slices, title)
+    for title, cases in images:
+        agreement = compare(ask_torch, exported, cases, title)
         if not agreement.share >= AGREEMENT_WANTED:
             raise SteelyardError(
                 f"the exported network gives other labels than torch: {agreement}. {AGREEMENT_WANTED:.2%} were wanted; "
@@ -117,31 +123,35 @@ def noise(model: Model) -> Iterator[Images]:
     random = np.random.default_rng(0)
     for count in NOISE_SLICES:
         shape = (count, model.channels, model.preprocessing.size, model.preprocessing.size)
-        yield f"noise, batch of {count}", random.standard_normal(shape, np.float32)
+        yield f"noise, batch of {count}", [random.standard_normal(shape, np.float32)]
 
 
 def patients(model: Model, run: Path) -> Iterator[Images]:
-    """The run's held-out cases, or an invented patient where their data are not at hand."""
-    held_out = _held_out(model, run)
-    if held_out:
-        yield f"held-out cases of the study, {len(held_out)} in all", np.concatenate(held_out)
+    """The run's held-out cases, read one by one, or an invented patient where their data are not at hand.
+
+    Raises:
+        BadData: the data are at hand, but cannot be read.
+    """
+    dataset, keys = _held_out(model, run)
+    if keys:
+        images = (_prepared(model, dataset.read(key).image) for key in keys)
+        yield f"held-out cases of the study, {len(keys)} in all", images
     else:
-        yield "an invented patient (the study's data are not at hand)", _invented(model)
+        yield "an invented patient (the study's data are not at hand)", [_invented(model)]
 
 
-def _held_out(model: Model, run: Path) -> list[np.ndarray]:
-    """Prepared slices of each case that the run was tested on; none where its data are not where the run saw them."""
+def _held_out(model: Model, run: Path) -> tuple[Any, list[CaseKey]]:
+    """Data set and cases that the run was tested on; no cases where its data are not where the run saw them."""
     try:
         record = read_json(RunFolder(run).manifest)
         data, tested = record["spec"]["data"], record["manifest"]["split"]["test"]
         root = Path(os.path.expandvars(data["root"])).expanduser()
         if not root.is_dir() or not any(root.iterdir()):  # an empty one would be filled with phantoms
-            return []
+            return None, []
         dataset = DATASETS[data["dataset"]](root, **data["options"])
-        keys = [key for key in dataset.keys(model.sequences) if key.patient_id in tested]
-        return [_prepared(model, dataset.read(key).image) for key in keys]
+        return dataset, [key for key in dataset.keys(model.sequences) if key.patient_id in tested]
     except (SteelyardError, KeyError, TypeError, AttributeError):  # other data lie there, or a record without a split
-        return []
+        return None, []
 
 
 def _invented(model: Model) -> np.ndarray:

@@ -27,6 +27,7 @@ from steelyard.study.model import Model, load_model
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # of 2022: old enough for the runtimes that are about
 INPUT, OUTPUT = "images", "probabilities"
+AXIAL = "axial: slices towards the head, rows to the back, columns to the patient's left"
 RECIPE = (
     "body: per volume and from the first phase alone, voxels above the mean of the intensities clipped to their 0.5th "
     "and 99.5th percentile, holes filled per slice, the largest piece whose voxels share faces",
@@ -62,7 +63,7 @@ def export_onnx(run: Path, out: Path) -> ExportedModel:
 
     Raises:
         BadSpec: the extra is not installed, a place that cannot be written, a network that ONNX cannot express.
-        BadData: no finished run is there, or it is damaged.
+        BadData: no finished run is there, or it is damaged; or the study's data are at hand and damaged.
         SteelyardError: the exported network answers otherwise than torch.
     """
     _check_installed()
@@ -130,6 +131,7 @@ def describe(model: Model) -> dict[str, Any]:
             "size": size,
             "spacing_mm": model.preprocessing.spacing_mm,
             "context": context,
+            "orientation": AXIAL if model.is_axial else "as the files of the data set store it",
             "clip_percentiles": list(CLIP_PERCENTILES),
             "recipe": list(RECIPE),
         },
