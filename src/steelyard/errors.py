@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+LONGEST_LINE = 2000  # characters of an error; what came may be a whole file, and the remedy stands at the end
+UNPRINTABLE = ("Cc", "Cs", "Co", "Cn", "Cf")  # Unicode's control, surrogate, private, unassigned and format characters
 
 
 class SteelyardError(Exception):
     """One line: what was wanted, what came, what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class BadSpec(SteelyardError):
@@ -19,8 +27,11 @@ class BadSpec(SteelyardError):
     exit_code = 2
 
     def __init__(self, *errors: str) -> None:
-        self.errors = errors
-        super().__init__("\n".join(errors))
+        self.errors = tuple(map(one_line, errors))
+        Exception.__init__(self, "\n".join(self.errors))
+
+    def __reduce__(self) -> tuple[type[BadSpec], tuple[str, ...]]:
+        return type(self), self.errors  # processes send errors to each other
 
 
 class BadData(SteelyardError):
@@ -43,6 +54,18 @@ class RunsFailed(SteelyardError):
     """A study went to its end, but some of its runs failed; each left its reason behind."""
 
     exit_code = 1
+
+
+def one_line(text: Any) -> str:
+    """The text on one line, its middle left out where it has no end.
+
+    What came with a file may hold anything: line breaks become blanks, and characters that would move a terminal's
+    cursor or turn the direction of writing become `�`.
+    """
+    line = " ".join(str(text).split())
+    line = "".join("�" if unicodedata.category(c) in UNPRINTABLE else c for c in line)
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -57,8 +57,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file; a `ValueError` where it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("brackets are nested without end") from None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,13 @@ class RunFolder:
     def failure(self) -> Path:
         """Holds one line with the reason while the last attempt failed."""
         return self.path / "FAILED"
+
+    def failure_reason(self) -> str:
+        """Why the last attempt failed, in one line; empty where it did not, or did not say."""
+        try:
+            return " ".join(self.failure.read_text(encoding="utf-8", errors="replace").split())
+        except OSError:
+            return ""
 
     def mark_failed(self, reason: str) -> None:
         """Leave the reason, one line, for people and for the next attempt."""

@@ -192,7 +192,7 @@ def test_a_damaged_study_ends_in_one_line(tmp_path, content, words):
 def test_a_finished_run_with_a_damaged_table_ends_in_one_line(tmp_path):
     folder = write_study(tmp_path / "small", runs())
     (folder / runs()[0].name / "scores.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(BadData, match=r"scores\.parquet: a table of a finished run cannot be read") as raised:
+    with pytest.raises(BadData, match=r"scores\.parquet: cannot be read as a table") as raised:
         write_report(folder)
     assert "\n" not in str(raised.value)
 

@@ -62,7 +62,7 @@ def test_the_index_tells_how_every_study_stands_and_a_broken_one_spoils_no_other
     page = client.get("/").text
     assert "4 runs: 1 done, 1 running, 1 failed, 1 to do" in page
     assert "card study/outer" in page
-    assert "study.json is damaged (JSONDecodeError). Run the study again." in page
+    assert "study.json cannot be read as JSON" in page
     assert "elsewhere" not in page
     assert 'href="/studies/card%20study/card.html"' in page
 

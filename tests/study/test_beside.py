@@ -125,5 +125,5 @@ def test_studies_that_compare_distances_are_put_beside_each_other_by_iou(tmp_pat
 def test_damaged_scores_end_in_one_line(tmp_path):
     folders = [study(tmp_path / name, [("x", 0, 1, {"p1_a": {"liver": 0.5}})]) for name in "ab"]
     (folders[1] / "run0" / "scores.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BadData, match=r"b/run0/scores\.parquet: a table of a finished run cannot be read"):
+    with pytest.raises(BadData, match=r"b/run0/scores\.parquet: cannot be read as a table"):
         write_beside(*folders)

@@ -135,5 +135,5 @@ def test_a_study_that_asks_for_none_any_more_keeps_no_old_numbers(tmp_path):
 def test_a_damaged_table_is_named(tmp_path):
     folder = study(tmp_path, [{"p1_a": {"liver": (0.5, 0.6)}}])
     (folder / "run0" / "crf" / "scores.parquet").write_bytes(b"no table")
-    with pytest.raises(BadData, match=r"crf/scores\.parquet: a table of a finished run cannot be read"):
+    with pytest.raises(BadData, match=r"crf/scores\.parquet: cannot be read as a table"):
         write_crf_effect(folder)

@@ -32,7 +32,7 @@ def study(tmp_path: Path) -> Iterator[Path]:
         {"run": name, "network": "unet", "loss": "dice", "fold": 0, "seed": 1, "task": "multiclass", "organ": None}
         for name in RUNS
     ]
-    write_json(tmp_path / "study.json", {"name": "s", "spec": {"train": {"epochs": EPOCHS}}, "runs": described})
+    write_json(tmp_path / "study.json", {"schema": 1, "name": "s", "spec": {"train": {"epochs": EPOCHS}}, "runs": described})
     finished, slow, quick, broken, left, _ = (RunFolder(tmp_path / name) for name in RUNS)
     write_json(finished.manifest, {"manifest": {"seconds": 100.0, "training_seconds": 80.0}})
     finished.mark_done()
@@ -103,8 +103,8 @@ def test_the_end_is_foretold_from_the_pace_of_the_runs_and_the_number_of_workers
 
 
 def test_with_nobody_at_work_no_end_is_foretold(tmp_path: Path) -> None:
-    run = {"run": "a", "network": "unet", "loss": "dice", "fold": 0, "seed": 1, "organ": "liver"}
-    write_json(tmp_path / "study.json", {"name": "s", "spec": {"train": {"epochs": 2}}, "runs": [run]})
+    run = {"run": "a", "network": "unet", "loss": "dice", "fold": 0, "seed": 1, "task": "uniclass", "organ": "liver"}
+    write_json(tmp_path / "study.json", {"schema": 1, "name": "s", "spec": {"train": {"epochs": 2}}, "runs": [run]})
     status = study_status(tmp_path)
     assert status.seconds_left is None
     assert summary(status) == "1 runs: 1 to do; nobody is at work on them"

@@ -149,7 +149,7 @@ class Bench:
         for run in runs:
             folder = self.run_folder(part, run)
             if not folder.is_done:
-                reason = folder.failure.read_text(encoding="utf-8").strip() if folder.failure.exists() else "not done"
+                reason = folder.failure_reason() or "not done"
                 return f"the training {run.name} failed: {reason}"
         return None
 

@@ -11,7 +11,7 @@ from steelyard.calibrate.bench import Bench
 from steelyard.calibrate.budget import Budget
 from steelyard.calibrate.trials import Trials
 from steelyard.errors import BadSpec
-from steelyard.runstore import read_json
+from steelyard.records import run_record
 from steelyard.study.estimate import estimate
 from steelyard.study.progress import duration
 
@@ -138,5 +138,5 @@ def _outer_epochs(bench: Bench) -> int:
 def _hours(bench: Bench) -> float:
     """Of one worker, as the manifests of all runs of this calibration say."""
     folders = (bench.run_folder(part, run) for part in ("inner", "outer", "final") for run in bench.asked(part))
-    manifests = (read_json(folder.manifest).get("manifest", {}) for folder in folders if folder.is_done)
+    manifests = (run_record(folder.manifest).get("manifest", {}) for folder in folders if folder.is_done)
     return round(sum(about.get("seconds", 0.0) for about in manifests) / 3600, 2)

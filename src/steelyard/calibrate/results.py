@@ -17,6 +17,7 @@ from steelyard.errors import BadData
 from steelyard.io.nifti import read_label_map
 from steelyard.io.probabilities import read_probabilities
 from steelyard.labels import LabelSet
+from steelyard.records import read_table
 from steelyard.runstore import RunFolder
 
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -65,7 +66,7 @@ def _tally(path: Path) -> Tally:
 def _read(path: Path) -> pl.DataFrame:
     try:
         columns = ["case_id", "patient_id", "class_index", *COUNTS, "voxel_ml"]
-        return pl.read_parquet(path, glob=False).select(columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return read_table(path, remedy="Do the run again.").select(columns)
+    except pl.exceptions.PolarsError as error:
         first_line = str(error).splitlines()[0]
         raise BadData(f"{path}: counts of a finished run cannot be read ({first_line}). Do the run again.") from error

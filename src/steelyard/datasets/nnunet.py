@@ -147,7 +147,7 @@ def _description(file: Path) -> dict[str, Any]:
         raise BadData(f"no dataset.json in {file.parent}. Name the folder of one nnU-Net data set.") from None
     except OSError as error:
         raise BadData(f"{file} cannot be read ({error.strerror}). Copy it again.", file=file) from None
-    except ValueError as error:  # JSON and UTF-8 errors; the first line says where
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors; the first line says where
         raise BadData(f"{file} is not JSON ({str(error).splitlines()[0]}). Correct it.", file=file) from None
     if not isinstance(content, dict):
         raise BadData(f"{file} holds a {type(content).__name__} where an object is wanted. Correct it.", file=file)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from steelyard.errors import BadData
+from steelyard.records import read_table
 from steelyard.report.comparison import IOU, Comparison, comparisons
 from steelyard.report.links import ALL_ORGANS, cases_link
 from steelyard.report.means import mean, pooled
@@ -165,11 +166,7 @@ def _that_change_results(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _read(study: Study, other: Study) -> pl.DataFrame:
     path = study.folder / FILE
-    try:
-        found = pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        said = str(error).splitlines()[0]
-        raise BadData(f"{path}: cannot be read ({said}). Ask for the report beside the other study again.") from error
+    found = read_table(path, remedy="Ask for the report beside the other study again.")
     pair = set(found.select("study", "other").unique().rows())
     if pair - {(study.name, other.name)}:
         raise BadData(f"{path}: {study.name} beside {other.name} was wanted, came {pair}. Ask for the report again.")

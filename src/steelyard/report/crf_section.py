@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from steelyard.errors import BadData
+from steelyard.records import read_object, read_table
 from steelyard.report.comparison import Comparison
 from steelyard.report.links import ALL_ORGANS, cases_link
 from steelyard.report.metric_tables import titled
@@ -218,11 +217,5 @@ def _change_table(comparison: Comparison, own: list[tuple[Condition, dict[str, A
 
 
 def _read(study: Study) -> tuple[dict[str, Any], pl.DataFrame]:
-    path = study.folder / SUMMARY
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        path = study.folder / DIFFERENCES
-        return summary, pl.read_parquet(path, glob=False)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        said = str(error).splitlines()[0]
-        raise BadData(f"{path}: cannot be read ({said}). Ask for the report again.") from error
+    again = "Ask for the report again."
+    return read_object(study.folder / SUMMARY, remedy=again), read_table(study.folder / DIFFERENCES, remedy=again)

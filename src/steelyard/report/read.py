@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, Literal
 import polars as pl
 
 from steelyard.errors import BadData
-from steelyard.labels import LabelSet, Organ
-from steelyard.runstore import SCHEMA_VERSION, RunFolder
+from steelyard.labels import LabelSet
+from steelyard.records import label_set_of, read_table, run_record, study_record
+from steelyard.runstore import RunFolder
 from steelyard.scores import SCHEMA
 
 BACKGROUND = "background"
@@ -52,12 +52,11 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """`run.json`: the resolved spec and the manifest; empty when the run never started."""
-        return _json(self.files.manifest) if self.files.manifest.is_file() else {}
+        return run_record(self.files.manifest)
 
     @property
     def manifest(self) -> dict[str, Any]:
-        manifest = self.record.get("manifest", {})
-        return manifest if isinstance(manifest, dict) else {}
+        return self.record.get("manifest", {})
 
 
 @dataclass(frozen=True)
@@ -126,19 +125,19 @@ class Study:
     @cached_property
     def scores(self) -> pl.DataFrame:
         """The scores of all finished runs, with the plan's names in the identity columns."""
-        frames = [_identified(_parquet(run.files.scores, SCHEMA), run) for run in self.done]
+        frames = [_identified(read_table(run.files.scores, SCHEMA), run) for run in self.done]
         return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
     @cached_property
     def counts(self) -> pl.DataFrame:
         """Voxel counts of all finished runs: case_id, class_name, tp, fp, fn, tn and the identity columns."""
-        frames = [_identified(_parquet(run.files.counts, COUNTS_SCHEMA), run) for run in self.done]
+        frames = [_identified(read_table(run.files.counts, COUNTS_SCHEMA), run) for run in self.done]
         return pl.concat(frames) if frames else pl.DataFrame(schema=COUNTS_SCHEMA | {k: SCHEMA[k] for k in IDENTITY})
 
     @cached_property
     def history(self) -> pl.DataFrame:
         """Learning curves of all finished runs: epoch, quantity, organ, value and the identity columns."""
-        frames = [_identified(_parquet(run.files.history, HISTORY_SCHEMA), run) for run in self.done]
+        frames = [_identified(read_table(run.files.history, HISTORY_SCHEMA), run) for run in self.done]
         return pl.concat(frames) if frames else pl.DataFrame(schema=HISTORY_SCHEMA | {k: SCHEMA[k] for k in IDENTITY})
 
     def _progress(self, network: str, task: str, loss: str) -> tuple[frozenset[tuple[int, int, str | None]], int]:
@@ -151,19 +150,9 @@ def read_study(folder: Path) -> Study:
     path = folder / "study.json"
     if not path.is_file():
         raise BadData(f"{folder} holds no study.json, so it is no study folder. Name the folder that `run` wrote.")
-    plan = _json(path)
-    if plan.get("schema") != SCHEMA_VERSION:
-        raise BadData(
-            f"{path}: schema {SCHEMA_VERSION} is known, came {plan.get('schema')!r}. Use the version that wrote it."
-        )
-    try:
-        organs = tuple(
-            Organ(o["name"], o["index"], o["source_value"], tuple(o["colour"])) for o in plan["label_set"]["organs"]
-        )
-        runs = tuple(_run(folder, entry) for entry in plan["runs"])
-        return Study(folder, plan["name"], plan["spec"], LabelSet(organs), runs, tuple(plan.get("warnings", ())))
-    except (KeyError, TypeError) as error:
-        raise BadData(f"{path}: a field is missing or of the wrong kind ({error!r}). Run the study again.") from error
+    plan = study_record(folder)
+    runs = tuple(_run(folder, entry) for entry in plan["runs"])
+    return Study(folder, plan["name"], plan["spec"], label_set_of(plan, path), runs, tuple(plan["warnings"]))
 
 
 def _run(folder: Path, entry: dict[str, Any]) -> Run:
@@ -174,7 +163,7 @@ def _run(folder: Path, entry: dict[str, Any]) -> Run:
         state = "done"
     elif files.failure.is_file():
         state = "failed"
-        reason = files.failure.read_text(encoding="utf-8").strip()
+        reason = files.failure_reason()
     elif not files.path.is_dir():
         state = "missing"
     identity = {key: entry[key] for key in IDENTITY}
@@ -184,23 +173,3 @@ def _run(folder: Path, entry: dict[str, Any]) -> Run:
 def _identified(frame: pl.DataFrame, run: Run) -> pl.DataFrame:
     literals = [pl.lit(getattr(run, key), dtype=SCHEMA[key]).alias(key) for key in IDENTITY]
     return frame.with_columns(literals)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
-    if not isinstance(content, dict):
-        raise BadData(f"{path}: an object was wanted, came {type(content).__name__}. Run the study again.")
-    return content
-
-
-def _parquet(path: Path, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path, glob=False).select(pl.col(name).cast(kind) for name, kind in schema.items())
-    except (OSError, pl.exceptions.PolarsError) as error:
-        first_line = str(error).splitlines()[0]
-        raise BadData(
-            f"{path}: a table of a finished run cannot be read ({first_line}). Run the study again."
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from steelyard.errors import BadData
 from steelyard.metrics import METRICS
 from steelyard.metrics.metric import Better
+from steelyard.records import read_object, read_table
 from steelyard.report.comparison import Comparison
 from steelyard.report.metric_tables import titled
 from steelyard.report.read import Study
@@ -202,20 +201,9 @@ def _power(study: Study, comparison: Comparison) -> str:
 
 def _power_file(study: Study) -> dict[str, Any]:
     path = study.folder / POWER
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadData(f"{path}: cannot be read as JSON ({error}). Run the study again.") from error
-    return content if isinstance(content, dict) else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _table(study: Study, name: str) -> pl.DataFrame | None:
     path: Path = study.folder / name
-    if not path.is_file():
-        return None
-    try:
-        return pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"{path}: cannot be read ({str(error).splitlines()[0]}). Run the study again.") from error
+    return read_table(path) if path.is_file() else None

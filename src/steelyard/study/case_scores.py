@@ -8,6 +8,7 @@ import polars as pl
 
 from steelyard.errors import BadData
 from steelyard.metrics.metric import Metric
+from steelyard.records import read_table
 from steelyard.study.declared import Declared
 
 COLUMNS: dict[str, type[pl.DataType]] = {
@@ -35,7 +36,7 @@ def case_scores(declared: Declared, study_folder: Path, metric: Metric) -> pl.Da
     for run in declared.done:
         path = study_folder / run.name / "scores.parquet"
         try:
-            frame = pl.read_parquet(path, glob=False).filter(
+            frame = read_table(path).filter(
                 pl.col("case_id").is_not_null(),
                 pl.col("metric") == metric.name,
                 pl.col("convention") == metric.convention,
@@ -45,9 +46,9 @@ def case_scores(declared: Declared, study_folder: Path, metric: Metric) -> pl.Da
             identity = {"network": run.network, "task": run.task, "loss": run.loss, "fold": run.fold, "seed": run.seed}
             frame = frame.with_columns(value, **{key: pl.lit(known) for key, known in identity.items()})
             frames.append(frame.select(pl.col(key).cast(kind) for key, kind in COLUMNS.items()))
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except pl.exceptions.PolarsError as error:
             first_line = str(error).splitlines()[0]
             raise BadData(
-                f"{path}: a table of a finished run cannot be read ({first_line}). Run the study again."
+                f"{path}: cannot be read as a table ({first_line}). Run the study again."
             ) from error
     return pl.concat(frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from rich.console import Console
 
@@ -43,7 +44,7 @@ def keep_cases(plan: Plan, *, stop: Stop) -> None:
     for key in sorted({key for run in plan.runs for key in run.fold.test}):
         folder = plan.folder / "cases" / key.case_id
         source = {"data_hash": plan.data_hashes[key]}
-        if (folder / "source.json").exists() and read_json(folder / "source.json") == source:
+        if _source(folder) == source:
             continue
         stop_if_asked(stop, "while keeping cases")
         case, reference = read_labelled(plan.dataset, key)
@@ -53,6 +54,14 @@ def keep_cases(plan: Plan, *, stop: Stop) -> None:
         write_volume(folder / "image.nii.gz", Volume(first, case.image.geometry))
         write_label_map(folder / "reference.nii.gz", reference)
         write_json(folder / "source.json", source)
+
+
+def _source(folder: Path) -> object:
+    """Of what a kept case was made; None where it is not whole or does not say."""
+    try:
+        return read_json(folder / "source.json")
+    except (OSError, ValueError):
+        return None
 
 
 def read_labelled(dataset: Dataset, key: CaseKey) -> tuple[Case, LabelMap]:

@@ -11,7 +11,8 @@ import polars as pl
 
 from steelyard.errors import BadData
 from steelyard.metrics import METRICS
-from steelyard.runstore import RunFolder, read_json, write_json, write_parquet
+from steelyard.records import crf_record, read_table, study_record
+from steelyard.runstore import RunFolder, write_json, write_parquet
 from steelyard.stats.paired import paired_differences, summarise
 from steelyard.stats.studentised import studentised_interval
 from steelyard.study.declared import FinishedRun, read_declared
@@ -39,7 +40,7 @@ CASE = {"run": pl.String, "case_id": pl.String, "patient_id": pl.String, "organ"
 
 def has_crf(run: RunFolder, settings: Mapping[str, Any]) -> bool:
     """Whether the run's cases were decided with a CRF of these settings."""
-    return run.crf.is_done and run.crf.manifest.is_file() and read_json(run.crf.manifest).get("crf") == settings
+    return run.crf.is_done and run.crf.manifest.is_file() and crf_record(run.crf.manifest)["crf"] == settings
 
 
 def write_crf_effect(study_folder: Path) -> None:
@@ -57,7 +58,7 @@ def write_crf_effect(study_folder: Path) -> None:
         BadData: the study or the scores of a finished run are missing or damaged.
     """
     declared = read_declared(study_folder)
-    settings = read_json(study_folder / "study.json")["spec"].get("crf")
+    settings = study_record(study_folder)["spec"].get("crf")
     if settings is None:
         for name in (DIFFERENCES, SUMMARY):
             (study_folder / name).unlink(missing_ok=True)
@@ -93,16 +94,16 @@ def _scores(path: Path, organs: tuple[str, ...]) -> pl.DataFrame:
     signed = [metric.name for metric in metrics if metric.better == "nearer_zero"]
     wanted = [(pl.col("metric") == m.name) & (pl.col("convention") == m.convention) for m in metrics]
     try:
-        return pl.read_parquet(path, glob=False).filter(
+        return read_table(path).filter(
             pl.col("case_id").is_not_null(), pl.col("organ").is_in(organs), pl.any_horizontal(wanted)
         ).select(
             "case_id", "patient_id", "organ", "metric", "status",
             pl.when(pl.col("metric").is_in(signed)).then(pl.col("value").abs()).otherwise(pl.col("value")).alias("value"),
         )  # fmt: skip
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except pl.exceptions.PolarsError as error:
         first_line = str(error).splitlines()[0]
         raise BadData(
-            f"{path}: a table of a finished run cannot be read ({first_line}). Run the study again."
+            f"{path}: cannot be read as a table ({first_line}). Run the study again."
         ) from error
 
 
@@ -151,7 +152,7 @@ def _lost_and_invented(cases: pl.DataFrame, organs: tuple[str, ...]) -> dict[str
 
 
 def _about(runs: list[RunFolder]) -> dict[str, Any]:
-    records = [read_json(run.crf.manifest) for run in runs]
+    records = [crf_record(run.crf.manifest) for run in runs]
     cases = [case for record in records for case in record["cases"]]
     voxels = sum(case["voxels"] for case in cases)
     return {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.errors import BadSpec, unknown_name
+from steelyard.records import study_record
 from steelyard.runstore import read_json, write_json
 from steelyard.study.spec import CompareTable, StudySpec
 
@@ -33,7 +34,7 @@ def redeclare(spec: StudySpec) -> None:
     file = spec.folder / "study.json"
     if not file.is_file():
         return
-    content = read_json(file)
+    content = study_record(spec.folder)
     losses = {run["loss"] for run in content["runs"]}
     organs = {organ["name"] for organ in content["label_set"]["organs"]}
     named = [*([] if spec.compare.baseline is None else [spec.compare.baseline]), *(spec.compare.losses or [])]
@@ -64,6 +65,7 @@ def declared_when(content: dict[str, Any]) -> str:
 
 def _standing(folder: Path) -> dict[str, Any] | None:
     try:
-        return read_json(folder / "study.json").get("declaration")
-    except (OSError, ValueError):
+        standing = read_json(folder / "study.json").get("declaration")
+    except (OSError, ValueError, AttributeError):
         return None
+    return standing if isinstance(standing, dict) else None

@@ -9,7 +9,8 @@ from typing import Any
 from steelyard.errors import BadData, unknown_name
 from steelyard.metrics import METRICS
 from steelyard.metrics.metric import STUDY_CONVENTIONS, Metric
-from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
+from steelyard.records import study_record
+from steelyard.runstore import RunFolder
 from steelyard.study.declaration import declared_when
 from steelyard.study.spec import CompareTable, Part
 
@@ -75,11 +76,7 @@ def read_declared(study_folder: Path) -> Declared:
             f"{study_folder} holds no study.json, so it is no study folder. Name the folder that `run` wrote."
         )
     try:
-        plan = read_json(path)
-        if plan["schema"] != SCHEMA_VERSION:
-            raise BadData(
-                f"{path}: schema {SCHEMA_VERSION} is known, came {plan['schema']!r}. Use the version that wrote it."
-            )
+        plan = study_record(study_folder)
         compare = CompareTable.model_validate(plan["spec"].get("compare") or {})
         organs = tuple(organ["name"] for organ in plan["label_set"]["organs"])
         losses = _in_grid_order(plan, "loss")

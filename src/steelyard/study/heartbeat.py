@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ def read_beat(folder: RunFolder) -> Beat | None:
     """The last sign of life of a run; None where there is none, or none that can be read."""
     try:
         content = read_json(beat_file(folder))
-        return Beat(**content | {"updated": datetime.fromisoformat(content["updated"])})
+        beat = Beat(**content | {"updated": datetime.fromisoformat(content["updated"])})
+        is_sane = 0 <= beat.epoch <= beat.epochs and 0 <= beat.seconds_per_epoch < inf and beat.updated.tzinfo
+        return replace(beat, host=str(beat.host)) if is_sane else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -204,7 +204,7 @@ def _check_is_run(folder: RunFolder) -> None:
     if not folder.is_done:
         reason = ""
         if folder.failure.is_file():
-            reason = f" It failed: {folder.failure.read_text(encoding='utf-8').strip()}."
+            reason = f" It failed: {folder.failure_reason()}."
         raise BadData(
             f"the run in {path} is not finished (it has no file DONE).{reason} Run its study again, or copy it again."
         )

@@ -20,7 +20,8 @@ from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
 from steelyard.metrics.metric import STUDY_CONVENTIONS
 from steelyard.precision import Precision
-from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json, write_json
+from steelyard.records import study_record
+from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json
 from steelyard.study.declaration import declaration
 from steelyard.study.folds import LEAK_WARNING, Fold, make_folds
 from steelyard.study.objects import channel_count, dataset_of, device_of, part_errors, precision_of
@@ -178,7 +179,7 @@ def write_plan(plan: Plan) -> None:
 def _check_precision(plan: Plan) -> None:
     """A machine without bf16 must not begin a second set of runs beside the first."""
     file = plan.folder / "study.json"
-    begun = read_json(file) if file.is_file() else {}
+    begun = study_record(plan.folder) if file.is_file() else {}
     before = begun.get("precision", plan.precision)
     now, then = public_spec(plan.spec), begun.get("spec", {})
     if before != plan.precision and now["train"] == then.get("train") and now["grid"] == then.get("grid"):

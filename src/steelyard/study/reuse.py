@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from steelyard.records import read_table, run_record
 from steelyard.runstore import RunFolder, read_json, write_json, write_parquet
 from steelyard.study.manifest import commit
 from steelyard.study.plan import Plan
@@ -49,10 +50,10 @@ def _take(source: RunFolder, target: RunFolder, *, study: str) -> None:
             continue
         if file.is_file() and name.name not in REWRITTEN | LEFT_BEHIND and ".tmp." not in name.name:
             _link(file, target.path / name)
-    scores = pl.read_parquet(source.scores).with_columns(pl.lit(study, dtype=pl.String).alias("study"))
+    scores = read_table(source.scores).with_columns(pl.lit(study, dtype=pl.String).alias("study"))
     write_parquet(target.scores, scores)
-    record = read_json(source.manifest)
-    write_json(target.manifest, record | {"study": study, "taken_from": record.get("taken_from", record["study"])})
+    record = run_record(source.manifest)
+    write_json(target.manifest, record | {"study": study, "taken_from": record.get("taken_from", record.get("study"))})
     target.mark_done()
 
 

@@ -260,7 +260,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadSpec(f"no study file is at {path}. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadSpec(f"{path} cannot be read as a study file: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         raise BadSpec(f"{path} is not valid TOML: {error}.") from error
 
 

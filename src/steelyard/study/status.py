@@ -16,7 +16,8 @@ from rich.console import Group
 from rich.table import Table
 
 from steelyard.errors import BadData
-from steelyard.runstore import RunFolder, read_json
+from steelyard.records import run_record, study_record
+from steelyard.runstore import RunFolder
 from steelyard.study.heartbeat import Beat, read_beat
 from steelyard.study.progress import duration
 
@@ -74,11 +75,11 @@ def study_status(folder: Path) -> Status:
     Raises:
         BadData: the folder holds no study.
     """
-    try:
-        study = read_json(folder / "study.json")
-    except FileNotFoundError:
+    if not (folder / "study.json").exists():
         raise BadData(f"no study has been started in {folder}: study.json is not there. Run it first.") from None
-    return _status(folder, study["name"], study["runs"], epochs=study["spec"]["train"]["epochs"])
+    study = study_record(folder)
+    epochs = study["spec"].get("train", {}).get("epochs", 0)
+    return _status(folder, study["name"], study["runs"], epochs=epochs)
 
 
 def plan_status(plan: Plan) -> Status:
@@ -167,11 +168,11 @@ def _look(folder: RunFolder, run: Mapping[str, Any], epochs: int) -> _Looked:
     state: State = "to do"
     reason = None
     if folder.is_done:
-        state, measured = "done", read_json(folder.manifest).get("manifest", {})
+        state, measured = "done", run_record(folder.manifest).get("manifest", {})
     elif is_held(folder) or (beat is not None and _is_alive_elsewhere(beat)):
         state = "running"
     elif folder.failure.exists():
-        state, reason = "failed", folder.failure.read_text(encoding="utf-8").strip()
+        state, reason = "failed", folder.failure_reason()
     elif beat is not None or folder.checkpoint.exists():
         state = "stopped"
     return (

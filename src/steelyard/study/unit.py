@@ -16,6 +16,7 @@ from steelyard.batches.slices import SliceSet, stack_slices
 from steelyard.checkpoint import TrainingState, load_state, save_state, save_weights
 from steelyard.datasets import CaseKey
 from steelyard.errors import BadData, SteelyardError
+from steelyard.records import read_table
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parquet
 from steelyard.study.cases import Cases, Stop
 from steelyard.study.gradient_probe import gradient_probe
@@ -157,7 +158,7 @@ def _state_to_go_on_from(plan: Plan, run: Run, folder: RunFolder) -> TrainingSta
 
 def _epochs_of_start(start: Path) -> int:
     """How many epochs of a run's history are those of the run that it started from."""
-    return int(pl.read_parquet(RunFolder(start).history)["epoch"].max())  # type: ignore[arg-type]
+    return int(read_table(RunFolder(start).history, {"epoch": pl.Int64})["epoch"].max() or 0)
 
 
 def _write_manifest(plan: Plan, run: Run, folder: RunFolder, sees: dict[str, object], about: dict[str, object]) -> None:

@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 
 from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError, unknown_name
-from steelyard.runstore import read_json, write_json
+from steelyard.records import read_object
+from steelyard.runstore import write_json
 from steelyard.study.cases import Stop, prepare_cases
 from steelyard.study.engines.local import usual_workers
 from steelyard.study.objects import device_of
@@ -189,7 +190,7 @@ class _Queue:
 
     def _still_alive(self) -> dict[str, Any]:
         """The jobs of an earlier command that are still in SLURM's queue."""
-        ids = read_json(self._file) if self._file.exists() else {}
+        ids = read_object(self._file, remedy="Delete it.") if self._file.exists() else {}
         jobs = {name: self._submitit.SlurmJob(self.folder, job_id) for name, job_id in ids.items()}
         watcher = self._submitit.SlurmJob.watcher
         watcher.update()  # one question for all jobs
