@@ -91,6 +91,7 @@ def test_every_command_and_option_of_the_table_exists() -> None:
     verbs |= {"export-model"}
     verbs |= {"predict"}
     verbs |= {"figure"}
+    verbs |= {"view", "serve"}
     assert verbs == firsts
     for command in commands():
         words = [word.strip("[]") for word in command]
