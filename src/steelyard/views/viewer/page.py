@@ -30,6 +30,7 @@ SCRIPTS = (
     "unpack.js",
     "adapter.js",
     "layers.js",
+    "counts.js",
     "viewer.js",
 )
 ERRORS = {  # Okabe & Ito's palette, without the colours that organs have

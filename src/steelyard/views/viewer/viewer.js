@@ -131,24 +131,7 @@
 
   // ---- where to look
 
-  // Per axial slice, voxels for which `is(reference, prediction)` holds: the slice with most of them, and their middle.
-  function fullest(is) {
-    const { grid, maps } = chosen;
-    const [nx, ny, nz] = grid.dims;
-    let best = null;
-    for (let z = 0; z < nz; z++) {
-      let count = 0, sx = 0, sy = 0;
-      for (let y = 0; y < ny; y++)
-        for (let x = 0; x < nx; x++)
-          if (is(maps.reference?.at(x, y, z) ?? 0, maps.prediction?.at(x, y, z) ?? 0)) {
-            count++;
-            sx += x;
-            sy += y;
-          }
-      if (count && (!best || count > best.count)) best = { count, voxel: [Math.round(sx / count), Math.round(sy / count), z] };
-    }
-    return best;
-  }
+  const fullest = (is) => Counts.fullest(chosen.grid.dims, chosen.maps, is);
 
   function jump(organ) {
     if (!organ) return;
@@ -291,20 +274,7 @@
   function fillNumbers() {
     const { entry, prediction, maps } = chosen;
     const ml = (count) => (count * entry.voxelMl).toFixed(1);
-    const tally = new Map(organs.map((o) => [o.index, { reference: 0, prediction: 0, missed: 0, spilled: 0 }]));
-    const kinds = [0, 0, 0];
-    const everything = new Set(organs.map((o) => o.index));
-    const count = (maps.reference ?? maps.prediction)?.labels.length ?? 0;
-    for (let n = 0; n < count; n++) {
-      const r = maps.reference?.labels[n] ?? 0, p = maps.prediction?.labels[n] ?? 0;
-      if (!r && !p) continue;
-      if (r) tally.get(r).reference++;
-      if (p) tally.get(p).prediction++;
-      if (r === p || !maps.reference || !maps.prediction) continue;
-      if (r) tally.get(r).missed++;
-      if (p) tally.get(p).spilled++;
-      kinds[Layers.errorKind(r, p, everything)]++;
-    }
+    const { tally, kinds } = Counts.tally(organs, maps);
     for (const organ of organs) {
       const own = tally.get(organ.index), scores = prediction?.scores[organ.name] ?? {};
       const both = maps.reference && maps.prediction;
@@ -325,7 +295,11 @@
 
   function listen() {
     window.addEventListener("hashchange", open);
+    let byPointer = false;
+    $("choice").addEventListener("pointerdown", () => (byPointer = true));
+    $("choice").addEventListener("keydown", () => (byPointer = false));
     $("choice").addEventListener("change", () => {
+      if (byPointer) $("slices").focus(); // so that letters are keys again, and not the list's
       const { entry } = chosen;
       go(entry, entry.predictions.find((p) => p.name === $("choice").value) ?? chosen.prediction);
     });
@@ -364,7 +338,8 @@
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
-    if (event.target.matches?.("input:not([type=checkbox]), select, textarea")) return;
+    if (event.target.matches?.("input[type=number], select")) return;
+    if (event.target.matches?.("input[type=range]") && event.key.length > 1) return; // arrows move it
     const action = actionOf(event);
     if (!action) return;
     event.preventDefault();
