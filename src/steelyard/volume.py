@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from steelyard.errors import BadData
 from steelyard.labels import LabelSet
 
 GRID_TOLERANCE_MM = 1e-2  # DICOM decimal strings and float32 NIfTI headers are rounded
+
+MOST_VOXELS = 1 << 29  # 512 × 512 × 2048, 2 GiB as float32: a small file may claim more, and would take the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,13 @@ class Geometry:
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1)
         corners = np.vstack([corners, np.ones(corners.shape[1])])
         return bool(np.abs((self.affine - other.affine) @ corners).max() <= tolerance_mm)
+
+
+def check_voxel_count(shape: tuple[int, ...]) -> None:
+    """Refuses an image of more than `MOST_VOXELS`, before memory is taken."""
+    if prod(shape) > MOST_VOXELS:
+        said = " × ".join(map(str, shape))
+        raise BadData(f"{said} voxels are more than the {MOST_VOXELS} that are read. Crop or resample the image.")
 
 
 @dataclass(frozen=True, eq=False)

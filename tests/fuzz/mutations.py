@@ -24,7 +24,23 @@ from pydicom.uid import UID
 Rng = random.Random
 Change = Callable[[bytes, Rng], bytes]
 
-ODD_INTEGERS = (0, 1, -1, 2, 255, 256, 32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
+ODD_INTEGERS = (
+    0,
+    1,
+    -1,
+    2,
+    255,
+    256,
+    32767,
+    -32768,
+    65535,
+    2**31 - 1,
+    -(2**31),
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**64 - 1,
+)
 ODD_NUMBERS = (0.0, -0.0, math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 1e39, 10**30, 0.1, -1.5)
 ODD_TEXTS = (
     "", " ", "\n", "first\nsecond", "a\r\nb", "\u2028\u2029\x85", "\0", "nul\0inside", "\x1b[31mred\x1b[0m", "é", "漢字",

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from steelyard.errors import BadData
 from steelyard.evaluate.structures import HIGHEST_VALUE, Reading, Structure
 from steelyard.evaluate.value_names import ValueNames
 from steelyard.io.nifti import SUFFIXES, read_volume
 from steelyard.io.nifti_labels import read_label_names
-from steelyard.io.png_masks import read_masks
+from steelyard.io.png_masks import read_masks, read_png
 from steelyard.labels import LabelSet, Organ
 from steelyard.volume import Geometry, LabelMap, Volume
 
@@ -83,8 +82,8 @@ class PngMasks:
         found: set[int] = set()
         for file in png_files(self.folder):
             try:
-                with Image.open(file, formats=("PNG",)) as image:
-                    found |= {int(value) for value in np.unique(np.array(image))} if image.mode in ("L", "1") else set()
+                mode, pixels = read_png(file)
+                found |= {int(value) for value in np.unique(pixels)} if mode in ("L", "1") else set()
             except Exception:  # the decoder raises whatever it meets in damaged bytes
                 continue
         return found

@@ -18,6 +18,7 @@ from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
 from steelyard.errors import BadData
+from steelyard.io.code_stream import check_code_streams
 from steelyard.io.dicom_header import (
     AGAIN,
     MANY_CHARACTERS,
@@ -27,6 +28,7 @@ from steelyard.io.dicom_header import (
     described,
     frame_count,
     frame_groups,
+    image_size,
     numbers,
     text,
 )
@@ -51,7 +53,7 @@ def intensities(file: Path, frame_numbers: Sequence[int] | None = None) -> np.nd
         )
     frames = frame_count(data, whole)
     groups: Sequence[Groups | None] = frame_groups(data, whole) or (None,) * frames
-    pixels = _decoded(data, file, frames)
+    pixels = stored_pixels(data, file, frames)
     if frame_numbers is None:
         return _rescaled(pixels[0], data, whole, groups[0])[None]
     return np.stack([_rescaled(pixels[k - 1], data, ImageName(file, k), groups[k - 1]) for k in frame_numbers])
@@ -66,15 +68,19 @@ def _rescaled(pixels: np.ndarray, data: pydicom.Dataset, name: ImageName, groups
     return (pixels * scale[0] + scale[1]).astype(np.float32)
 
 
-def _decoded(data: pydicom.Dataset, file: Path, frames: int) -> np.ndarray:
-    """Stored values (frame, row, column)."""
+def stored_pixels(data: pydicom.Dataset, file: Path, frames: int) -> np.ndarray:
+    """Stored values (frame, row, column). `BadData` where the bytes are fewer, or other, than the header says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         decoder = _decoder(data, file)
+        size = image_size(data, ImageName(file))
         try:
             if decoder is None or decoder.is_native:
                 _check_length(data, file, frames)
-            pixels: np.ndarray = data.pixel_array.reshape(frames, int(data.Rows), int(data.Columns))
+            else:
+                check_code_streams(data, size, frames)
+                data.pixel_array_options(decoding_plugin=_plugin(decoder))
+            pixels: np.ndarray = data.pixel_array.reshape(frames, *size)
         except BadData:
             raise
         except Exception:  # decoders raise whatever they meet in damaged bytes
@@ -103,12 +109,17 @@ def _decoder(data: pydicom.Dataset, file: Path) -> Decoder | None:
     return decoder
 
 
+def _plugin(decoder: Decoder) -> str:
+    """GDCM comes last: it ends the whole process over a damaged JPEG-LS image, where others raise an error."""
+    return min(decoder.available_plugins, key=lambda name: name == "gdcm")
+
+
 def _gdcm_would_help(decoder: Decoder) -> bool:
     return any(line.startswith("gdcm ") for line in decoder.missing_dependencies)
 
 
 def _check_length(data: pydicom.Dataset, file: Path, frames: int) -> None:
-    wanted = frames * int(data.Rows) * int(data.Columns) * int(data.BitsAllocated) // 8
+    wanted = (frames * int(data.Rows) * int(data.Columns) * int(data.BitsAllocated) + 7) // 8
     if len(data.PixelData) not in (wanted, wanted + wanted % 2):  # an odd length is padded to an even one
         raise BadData(
             f"{file.name} is truncated or damaged: {len(data.PixelData)} of {wanted} bytes. {AGAIN}", file=file

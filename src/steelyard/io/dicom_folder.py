@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from steelyard.io.dicom_header import (
     echo_time_ms,
     frame_count,
     frame_groups,
+    image_size,
     numbers,
     text,
 )
@@ -101,6 +102,24 @@ def find_series(folder: Path) -> list[FoundSeries]:
     return list(survey(folder).series)
 
 
+def walk(
+    top: Path, *, onerror: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[Path, list[str], list[Path]]]:
+    """Each folder, its subfolders' names, from which a caller may remove, and its files; sorted.
+
+    Links to folders are followed, since collections are often made of them; a folder is entered once.
+    """
+    entered = set()
+    for parent, folders, names in os.walk(top, onerror=onerror, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in entered:
+            folders.clear()
+            continue
+        entered.add(place)
+        folders.sort()
+        yield Path(parent), folders, [Path(parent, name) for name in sorted(names)]
+
+
 def survey(folder: Path) -> Survey:
     """The series in a folder and all folders below, and a count of what was left out."""
     left_out: Counter[str] = Counter()
@@ -144,9 +163,8 @@ def _files(folder: Path) -> Iterator[Path]:
             f"the folder {error.filename} cannot be read ({error.strerror}). Check the name and its permissions."
         )
 
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names))
+    for _, _, files in walk(folder, onerror=unreadable):
+        yield from files
 
 
 def _image(file: Path) -> _Image | str:
@@ -183,7 +201,7 @@ def _placed(data: pydicom.Dataset, name: ImageName, frames: int) -> _Image:
     groups = next(iter(frame_groups(data, name)), None)  # of the first frame
     place = described(data, groups, "PlaneOrientationSequence", "ImageOrientationPatient", name)
     orientation = numbers(place, "ImageOrientationPatient", name, 6)
-    rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
+    rows, columns = image_size(data, name)
     patient = (text(data, "PatientID", name), text(data, "PatientName", name))
     series = text(data, "SeriesInstanceUID", name) or str(name.file.parent)
     own = str(name.file) if frames > 1 else ""  # a multi-frame file is a series of its own

@@ -19,9 +19,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import PersonName
 
 from steelyard.errors import BadData
+from steelyard.io.dicom_file import parse
 
 ORIENTATION_TOLERANCE = 1e-3  # in direction cosines, 0.06°: writers round them to four or more decimals
 SAME_ECHO_MS = 0.1  # headers round echo times to 1 µs; in-phase and out-of-phase differ by more than 1 ms, also at 3 T
+MOST_PIXELS = 1 << 26  # of a slice, 8192 × 8192: a few bytes may claim more, and would take the memory
 MANY_CHARACTERS = 40  # of a broken header value are enough to recognise it
 NOT_SCANS = frozenset(  # modalities of objects that are drawn on scans, or say something of them
     ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC")
@@ -140,9 +142,9 @@ def items(data: pydicom.Dataset, keyword: str, name: ImageName) -> list[pydicom.
 def dataset(file: Path, *, stop_before_pixels: bool, tags: list[str] | None = None) -> pydicom.Dataset:
     """A DICOM file, parsed (`tags` alone when given), or one line that says why it cannot be."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=tags)
+        return parse(file, stop_before_pixels=stop_before_pixels, tags=tags)
+    except BadData:
+        raise
     except InvalidDicomError:
         raise BadData(f"{file.name} is not a DICOM file. Remove it, or {AGAIN.lower()}", file=file) from None
     except OSError as error:
@@ -217,10 +219,9 @@ def _check_scan(data: pydicom.Dataset, name: ImageName) -> None:
 
 
 def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> SliceHeader:
-    rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
     return SliceHeader(
         name=name,
-        size=(rows, columns),
+        size=image_size(data, name),
         orientation=_orientation(data, name, groups),
         position=numbers(
             described(data, groups, "PlanePositionSequence", "ImagePositionPatient", name),
@@ -236,6 +237,16 @@ def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None)
         series=(text(data, "SeriesInstanceUID", name), text(data, "SeriesNumber", name)),
         patient=(text(data, "PatientID", name), text(data, "PatientName", name)),
     )
+
+
+def image_size(data: pydicom.Dataset, name: ImageName) -> tuple[int, int]:
+    """Rows and columns. `BadData` for a slice without pixels, or of more than `MOST_PIXELS`."""
+    rows, columns = (int(numbers(data, keyword, name, 1)[0]) for keyword in ("Rows", "Columns"))
+    if not 1 <= rows * columns <= MOST_PIXELS or rows < 0:
+        raise BadData(
+            f"{name} has {rows} × {columns} pixels where 1 to {MOST_PIXELS} are read. {AGAIN}", file=name.file
+        )
+    return rows, columns
 
 
 def _orientation(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> np.ndarray:

@@ -29,7 +29,7 @@ from steelyard.io.dicom_header import (
     shown_mm,
     slice_headers,
 )
-from steelyard.volume import Geometry, Volume
+from steelyard.volume import Geometry, Volume, check_voxel_count
 
 SPACING_TOLERANCE = 1e-2  # relative: DICOM decimal strings are rounded
 PIXEL_SPACING_TOLERANCE = 1e-3  # relative, between the slices of one series: they come from one protocol
@@ -84,7 +84,10 @@ def read_pixels(series: Series) -> Volume:
     """The intensities of a series whose headers were read, float32, after RescaleSlope and RescaleIntercept."""
     if series.frame_numbers is not None:
         return Volume(intensities(series.files[0], series.frame_numbers), series.geometry)
-    return Volume(np.concatenate([intensities(file) for file in series.files]), series.geometry)
+    slices = np.empty(series.geometry.shape, np.float32)
+    for place, file in zip(slices, series.files, strict=True):
+        place[...] = intensities(file)[0]
+    return Volume(slices, series.geometry)
 
 
 def image_files(folder: Path) -> tuple[Path, ...]:
@@ -129,6 +132,7 @@ def _headers(files: Sequence[Path]) -> Series:
     if all(framed):
         _one_volume(headers)
     _same_acquisition(headers)
+    check_voxel_count((len(headers), *headers[0].size))
     along_row, along_column, normal = directions(headers[0].orientation)
     headers.sort(key=lambda header: float(header.position @ normal))
     affine = np.eye(4)

@@ -15,9 +15,10 @@ import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
 
 from steelyard.errors import BadData, BadSpec
+from steelyard.io.nifti_placement import ras_affine
 from steelyard.labels import LabelSet
 from steelyard.runstore import DISK_FULL, disk_full, write_atomically
-from steelyard.volume import Geometry, LabelMap, Volume
+from steelyard.volume import Geometry, LabelMap, Volume, check_voxel_count
 
 SUFFIXES = (".nii", ".nii.gz")
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -79,11 +80,14 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
                 raise BadData(
                     f"{path} has axes {image.shape} where three are wanted. Split it into volumes.", file=path
                 )
+            check_voxel_count(shape)
             promised = int(np.prod(shape, dtype=np.int64)) * image.get_data_dtype().itemsize
             if promised > DEFLATE_LIMIT * path.stat().st_size:
                 raise BadData(f"{path} is truncated or damaged. Copy or make it again.", file=path)
+            if image.get_data_dtype().kind not in "iuf":
+                raise BadData(f"{path} holds colours or complex numbers where one number a voxel is wanted.", file=path)
             voxels = np.asarray(image.dataobj).reshape(shape)
-            affine = LPS_FROM_RAS @ image.affine
+            affine = LPS_FROM_RAS @ ras_affine(image)
         return np.ascontiguousarray(voxels.T), Geometry(voxels.T.shape, affine[:, REVERSED])
     except BadData as error:
         raise BadData(str(error) if error.file else f"{path}: {error} Write the file again.", file=path) from None

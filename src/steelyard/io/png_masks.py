@@ -5,6 +5,7 @@ A mask has no geometry: it lies on the grid of the slice that it belongs to, so 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from steelyard.labels import UNKNOWN_CLASS, LabelSet
 from steelyard.runstore import DISK_FULL, disk_full, write_atomically
 from steelyard.volume import LabelMap
 
+MOST_PIXELS = 1 << 26  # of a slice, 8192 × 8192: a few bytes may claim more, and would take the memory
 LARGEST_GREY = 255  # masks are 8-bit
 FEW_VALUES = 5  # unknown grey values in a message: a JPEG-damaged mask holds dozens
 
@@ -56,10 +58,23 @@ def write_masks(folder: Path, names: Sequence[str], label_map: LabelMap) -> tupl
         raise BadData(f"masks cannot be written to {folder} ({error.strerror}). Free or choose a folder.") from None
 
 
+def read_png(file: Path) -> tuple[str, np.ndarray]:
+    """The kind of a PNG (PIL's mode) and its pixels; whatever PIL raises for a file that is none.
+
+    Raises:
+        ValueError: it says that it has more than `MOST_PIXELS`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images, which are refused here
+        with Image.open(file, formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} × {image.height} pixels")
+            return image.mode, np.array(image)
+
+
 def _read_mask(file: Path, label_set: LabelSet) -> np.ndarray:
     try:
-        with Image.open(file, formats=("PNG",)) as image:
-            mode, pixels = image.mode, np.array(image)
+        mode, pixels = read_png(file)
     except OSError as error:
         reason = f"cannot be read ({error.strerror})" if error.strerror else "is not a whole PNG image"
         raise BadData(f"{file.name} {reason}. Extract the archive again.", file=file) from None

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import SegmentationStorage
 from skimage.color import lab2rgb
 
 from steelyard.errors import BadData
+from steelyard.io.dicom_decode import stored_pixels
+from steelyard.io.dicom_file import parse
 from steelyard.labels import CodedConcept, LabelSet, Organ
-from steelyard.volume import GRID_TOLERANCE_MM, Geometry, LabelMap
+from steelyard.volume import GRID_TOLERANCE_MM, Geometry, LabelMap, check_voxel_count
 
 PRIVATE_SCHEME = "99STEELYARD"
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # pydicom has no name for it yet
@@ -55,7 +56,7 @@ def read_seg(path: Path, *, on: Geometry | None = None) -> LabelMap:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _label_map(pydicom.dcmread(path), on)
+            return _label_map(parse(path), path, on)
     except BadData as error:
         raise BadData(f"{path}: {error}", file=path) from None
     except InvalidDicomError:
@@ -87,11 +88,11 @@ class _Frames:
         return crossed / np.linalg.norm(crossed)
 
 
-def _label_map(content: Dataset, on: Geometry | None) -> LabelMap:
+def _label_map(content: Dataset, path: Path, on: Geometry | None) -> LabelMap:
     if content.get("SOPClassUID") not in (SegmentationStorage, LABEL_MAP_STORAGE):
         raise BadData(f"a SEG object was wanted; came {_kind(content)}. Name a segmentation.")
     organs, class_of = _organs(content)
-    frames = _frames(content)
+    frames = _frames(content, path)
     geometry, places = _grid(frames, on)
     labels = np.zeros(geometry.shape, np.uint8)
     for k, place in enumerate(places):
@@ -161,10 +162,10 @@ def _concept(segment: Dataset) -> CodedConcept | None:
     return CodedConcept(str(value), scheme, str(coded[0].get("CodeMeaning") or ""))
 
 
-def _frames(content: Dataset) -> _Frames:
+def _frames(content: Dataset, path: Path) -> _Frames:
     shared = content.SharedFunctionalGroupsSequence[0] if content.get("SharedFunctionalGroupsSequence") else Dataset()
     each = list(content.PerFrameFunctionalGroupsSequence)
-    masks = _masks(content, len(each))
+    masks = _masks(content, path, len(each))
     cosines = np.array([_group(frame, shared, "PlaneOrientationSequence").ImageOrientationPatient for frame in each])
     if np.abs(cosines.astype(float) - cosines[0].astype(float)).max() > ORIENTATION_TOLERANCE:
         raise BadData("its frames are oriented unlike each other, where one grid is wanted.")
@@ -192,12 +193,12 @@ def _frames(content: Dataset) -> _Frames:
     )
 
 
-def _masks(content: Dataset, count: int) -> np.ndarray:
+def _masks(content: Dataset, path: Path, count: int) -> np.ndarray:
     """(frame, row, column): bool per segment, or segment numbers of a LABELMAP."""
     kind = str(content.get("SegmentationType"))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise BadData(f"SegmentationType BINARY or LABELMAP was wanted; came {kind[:20]!r}.")
-    stored = content.pixel_array.reshape(count, int(content.Rows), int(content.Columns))
+    stored = stored_pixels(content, path, count)
     if kind == "LABELMAP":
         return stored
     if kind == "FRACTIONAL" and not np.isin(stored, (0, int(content.MaximumFractionalValue))).all():
@@ -219,6 +220,7 @@ def _grid(frames: _Frames, on: Geometry | None) -> tuple[Geometry, list[int]]:
         raise BadData(
             f"its frames lie {levels[-1] - levels[0]:.4g} mm apart, {step_mm:.4g} mm from slice to slice. {AGAIN}"
         )
+    check_voxel_count((count, *frames.masks.shape[1:]))
     places = [round(float(height - levels[0]) / step_mm) for height in heights]
     first, last = frames.positions[order[0]], frames.positions[order[-1]]
     step = (last - first) / (count - 1) if count > 1 else normal * step_mm

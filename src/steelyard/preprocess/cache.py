@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +98,17 @@ def prepare_cached(
     if path.exists():
         try:
             return _load(path)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile):
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+            MemoryError,
+        ):
             path.unlink(missing_ok=True)  # a damaged cache file is worth nothing: make it again
     prepared = prepare(read(), preprocessing)
     write_atomically(path, lambda temporary: _save(temporary, prepared))
