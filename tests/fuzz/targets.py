@@ -383,7 +383,7 @@ def _read_study(sample: Path) -> None:
         def tables() -> None:
             study = read_study(sample)
             assert (study.scores.height, study.counts.height, study.history.height) > (-1, -1, -1)
-            assert [run.manifest for run in study.runs] != None
+            assert all(isinstance(run.manifest, dict) for run in study.runs)
 
         def cases() -> None:
             for case in cases_of_run(sample):

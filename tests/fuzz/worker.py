@@ -46,9 +46,8 @@ def hunt(target: Target, first: int, count: int) -> Iterator[Finding | None]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         samples = target.samples(Path(temporary) / "samples")
         whole = [_laid_out(Path(temporary) / "whole" / name, files) for name, files in samples.items()]
-        if not sum(
-            [_is_read(target, sample) for sample in whole]
-        ):  # all of them: what is imported late is imported now
+        read = [_is_read(target, sample) for sample in whole]  # all of them: what is imported late is imported now
+        if not any(read):
             raise RuntimeError(f"{target.name}: no whole sample can be read")
         bound_memory()
         for number in range(first, first + count):

@@ -20,6 +20,7 @@ from steelyard.networks import NETWORKS
 from steelyard.precision import Precision
 from steelyard.predict import predict_probabilities
 from steelyard.preprocess.cache import PreparedCase, Preprocessing, prepare
+from steelyard.records import label_set_of
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, read_json
 from steelyard.study.objects import network_of
 from steelyard.study.spec import CrfTable, Part, PreprocessTable
@@ -27,6 +28,7 @@ from steelyard.study.task import task_label_set
 from steelyard.volume import Case, Volume
 
 AGAIN = "Copy the whole run folder again, or train the run again."
+MOST_PHASES = 64  # channels of one image, registered with each other
 AXIAL_DICOM = ("chaos", "phantom")  # data sets of axial DICOM series; others keep their files' own order
 
 
@@ -120,7 +122,7 @@ def load_model(path: Path, *, device: str = "auto") -> Model:
             "loss_title": str(record["loss"]),
             "network_title": part.title,
         }
-        crf = record["spec"].get("crf")
+        crf = _last_crf(record, folder)
         CrfTable.model_validate(crf or {})
     except ValidationError as error:
         what = error.errors()[0]
@@ -145,6 +147,12 @@ def load_model(path: Path, *, device: str = "auto") -> Model:
         crf=crf,
         **about,
     )
+
+
+def _last_crf(record: dict[str, Any], folder: RunFolder) -> Any:
+    """The [crf] that the run's cases were last decided with, which may be younger than the run; else its study's."""
+    used = folder.crf.manifest
+    return read_json(used)["crf"] if folder.crf.is_done and used.is_file() else record["spec"].get("crf")
 
 
 def device_named(device: str) -> torch.device:
@@ -246,12 +254,15 @@ def _phases(record: dict[str, Any], sequences: tuple[str, ...]) -> int:
     if not sequences or not all(isinstance(sequence, str) for sequence in sequences):
         raise ValueError(f"sequences {sequences!r}")
     recorded = record.get("phases")
-    return int(recorded) if recorded is not None else len(sequences[0].split("+"))
+    phases = int(recorded) if recorded is not None else len(sequences[0].split("+"))
+    if not 1 <= phases <= MOST_PHASES:
+        raise ValueError(f"phases {phases}")
+    return phases
 
 
 def _label_set(record: dict[str, Any], folder: RunFolder) -> LabelSet:
     if "label_set" in record:
-        return label_set_from_json(record["label_set"])
+        return label_set_of(record, folder.manifest)
     beside = folder.path.absolute().parent / "study.json"
     try:
         study = read_json(beside)
