@@ -16,7 +16,7 @@ from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
 from steelyard.metrics.boundary_match import SliceScores
 from steelyard.metrics.metric import Convention, Metric
-from steelyard.metrics.organ_pair import OrganPair, OrganTotals, PooledOrgan
+from steelyard.metrics.organ_pair import OrganTotals, PooledOrgan, organ_pairs
 from steelyard.metrics.overall import ClassTotals
 from steelyard.metrics.score_histogram import ScoreHistogram
 from steelyard.scores import Score
@@ -84,15 +84,7 @@ def evaluate_case(
     """
     check_pair(reference, prediction, case_id)
     chosen = _chosen(conventions)
-    pairs = [
-        OrganPair(
-            reference.labels == index,
-            prediction.labels == index,
-            reference.geometry,
-            None if histograms is None else histograms.of_class(index),
-        )
-        for index in range(reference.label_set.class_count)
-    ]
+    pairs = organ_pairs(reference, prediction, histograms)
     counts = Confusion(*(np.array([getattr(pair.counts, count) for pair in pairs]) for count in COUNTS))
     slices = SliceScores(
         np.stack([pair.slices.matlab for pair in pairs], axis=1),

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+
+from steelyard.metrics.near_voxels import look_around, surroundings
+
+FEW_PAIRS = 500_000  # are measured one by one sooner than a search tree is built
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,25 +21,27 @@ class SurfaceDistances:
     from_reference: np.ndarray
     from_prediction: np.ndarray
 
-    @property
+    @cached_property
     def pooled(self) -> np.ndarray:
         """Both directions in one array."""
         return np.concatenate([self.from_reference, self.from_prediction])
 
 
-def border(mask: np.ndarray, *, image_edge: bool) -> np.ndarray:
-    """Voxels of a boolean mask with an off 6-neighbour; `image_edge` also takes those with a neighbour off the image.
+def border(mask: np.ndarray, *, image_edge: bool, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
+    """Voxels of a boolean mask (slice, row, column) with an off neighbour along one of the axes.
 
-    A crop serves as well as the whole image if it leaves a voxel of room wherever the image does.
+    `image_edge` also takes those with a neighbour off the image. A crop serves as well as the whole image if it leaves
+    a voxel of room wherever the image does.
     """
-    if image_edge:
-        return border(np.pad(mask, 1), image_edge=False)[(slice(1, -1),) * mask.ndim]
-    interior = mask.copy()
-    for axis in range(mask.ndim):
-        inner, along = np.moveaxis(interior, axis, 0), np.moveaxis(mask, axis, 0)
-        inner[1:] &= along[:-1]
-        inner[:-1] &= along[1:]
-    return mask & ~interior
+    off = np.full([n + 2 for n in mask.shape], image_edge)
+    inside = (slice(1, -1),) * mask.ndim
+    np.logical_not(mask, out=off[inside])
+    beside_off = np.zeros_like(off)
+    for axis in axes:
+        step = off.strides[axis]  # one byte each, so that neighbours are that far apart; what wraps falls on the rim
+        beside_off.ravel()[step:] |= off.ravel()[:-step]
+        beside_off.ravel()[:-step] |= off.ravel()[step:]
+    return mask & beside_off[inside]
 
 
 def nearest(elements: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.ndarray:
@@ -42,11 +50,27 @@ def nearest(elements: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.n
     Args:
         to_mm: (3, 3), times which an index becomes a place: index @ to_mm.
 
-    Only elements that the other array lacks are searched: where the two coincide the distance is 0.
+    Only elements that the other array lacks are searched, and by a tree only those with nothing near: where the two
+    coincide the distance is 0.
     """
+    away = elements & ~others
+    places = np.flatnonzero(away)
+    found = look_around(places, others, surroundings(to_mm))
+    lost = np.isinf(found)
+    if lost.any():
+        found[lost] = _nearest_anywhere(_voxels(places[lost], others.shape) @ to_mm, others, to_mm)
     distances = np.zeros(np.count_nonzero(elements))
-    away = np.argwhere(elements & ~others) @ to_mm
-    if len(away):
-        tree = cKDTree(np.argwhere(others) @ to_mm, balanced_tree=False, compact_nodes=False)
-        distances[~others[elements]] = tree.query(away)[0]
+    distances[away[elements]] = found
     return distances
+
+
+def _nearest_anywhere(places_mm: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.ndarray:
+    others_mm = _voxels(np.flatnonzero(others), others.shape) @ to_mm
+    if len(places_mm) * len(others_mm) <= FEW_PAIRS:
+        return cdist(places_mm, others_mm).min(axis=1)
+    tree = cKDTree(others_mm, balanced_tree=False, compact_nodes=False)
+    return np.asarray(tree.query(places_mm)[0])
+
+
+def _voxels(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.stack(np.unravel_index(places, shape), axis=1)

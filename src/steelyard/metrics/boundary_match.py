@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+from steelyard.metrics.border_distances import border
+from steelyard.metrics.near_voxels import Surroundings, look_around, pixels_within
 
 DEFAULT_THRESHOLD = 0.0075  # of the slice's diagonal: the default of MATLAB's bfscore
 
@@ -48,10 +50,11 @@ def match_slices(
     """
     if threshold_px is None:
         threshold_px = DEFAULT_THRESHOLD * float(np.hypot(*(slice_shape or reference.shape[1:])))
-    outline_r, outline_s = np.argwhere(_boundary(reference)), np.argwhere(_boundary(prediction))
-    count_r, count_s = (np.bincount(o[:, 0], minlength=len(reference)) for o in (outline_r, outline_s))
-    matched_r = _matched(outline_r, outline_s, threshold_px, len(reference))
-    matched_s = _matched(outline_s, outline_r, threshold_px, len(reference))
+    outline_r, outline_s = (border(mask, image_edge=True, axes=(1, 2)) for mask in (reference, prediction))
+    near = pixels_within(threshold_px)
+    count_r, count_s = (_per_slice(outline) for outline in (outline_r, outline_s))
+    matched_r = count_r - _unmatched(outline_r, outline_s, near)
+    matched_s = count_s - _unmatched(outline_s, outline_r, near)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall, precision = matched_r / count_r, matched_s / count_s
         matlab = 2 * precision * recall / (precision + recall)
@@ -61,22 +64,12 @@ def match_slices(
     return SliceScores(matlab, missing_as_zero)
 
 
-def _boundary(mask: np.ndarray) -> np.ndarray:
-    interior = mask.copy()
-    interior[:, 1:] &= mask[:, :-1]
-    interior[:, :-1] &= mask[:, 1:]
-    interior[:, :, 1:] &= mask[:, :, :-1]
-    interior[:, :, :-1] &= mask[:, :, 1:]
-    interior[:, [0, -1]] = interior[:, :, [0, -1]] = False
-    return mask & ~interior
+def _per_slice(mask: np.ndarray) -> np.ndarray:
+    return np.array([np.count_nonzero(plane) for plane in mask])  # faster than numpy's count along axes
 
 
-def _matched(outline: np.ndarray, other: np.ndarray, threshold_px: float, slice_count: int) -> np.ndarray:
-    """How many pixels of `outline` (pixel, [slice, row, column]) lie near `other`, per slice."""
-    if not (len(outline) and len(other)):
-        return np.zeros(slice_count, int)
-    # One search for the whole volume: slices are moved too far apart to reach each other.
-    apart = np.array([2 * np.ceil(threshold_px) + 2, 1, 1])
-    tree = cKDTree(other * apart, balanced_tree=False, compact_nodes=False)
-    distance, _ = tree.query(outline * apart, distance_upper_bound=threshold_px + 1)
-    return np.bincount(outline[distance < threshold_px, 0], minlength=slice_count)
+def _unmatched(outline: np.ndarray, other: np.ndarray, near: Surroundings) -> np.ndarray:
+    """How many pixels of `outline` (slice, row, column) have none of `other` near, per slice."""
+    away = np.flatnonzero(outline & ~other)
+    alone = away[np.isinf(look_around(away, other, near))]
+    return np.bincount(alone // outline[0].size, minlength=len(outline))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from steelyard.confusion import Confusion
 from steelyard.metrics.border_distances import SurfaceDistances, border, nearest
 from steelyard.metrics.boundary_match import SliceScores, match_slices
 from steelyard.metrics.score_histogram import ScoreHistogram
 from steelyard.metrics.surfels import SurfelDistances, surfel_distances
-from steelyard.volume import Geometry
+from steelyard.volume import Geometry, LabelMap
+
+Box = tuple[slice, slice, slice]
 
 RIGHT_ANGLE_TOLERANCE = 1e-5  # of a cosine: direction cosines in files are rounded
 
@@ -50,6 +55,10 @@ class OrganTotals:
 class OrganPair:
     """One organ of one case: reference and prediction as boolean arrays (slice, row, column) on one grid.
 
+    Args:
+        corner: where the masks are a crop of the grid, the voxel at which it starts. The crop holds all of both masks
+            and, unless the grid ends there, one voxel around. None: the masks are as large as the grid.
+
     Raises:
         ValueError: masks that do not fit the geometry.
     """
@@ -58,10 +67,13 @@ class OrganPair:
     prediction: np.ndarray
     geometry: Geometry
     histogram: ScoreHistogram | None = None
+    corner: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         shapes = (self.reference.shape, self.prediction.shape)
-        if shapes != (self.geometry.shape,) * 2:
+        ends = np.add(shapes[0], self.corner or 0)
+        fits = shapes[0] == self.geometry.shape if self.corner is None else (ends <= self.geometry.shape).all()
+        if shapes[0] != shapes[1] or not fits:
             raise ValueError(f"masks {shapes[0]} and {shapes[1]} do not fit the grid {self.geometry.shape}")
         if self.reference.dtype != bool or self.prediction.dtype != bool:
             raise ValueError(f"masks must be boolean; came {self.reference.dtype} and {self.prediction.dtype}")
@@ -72,7 +84,7 @@ class OrganPair:
         reference, prediction = (np.count_nonzero(mask) for mask in self._cropped)
         tp = np.count_nonzero(self._cropped[0] & self._cropped[1])
         fp, fn = prediction - tp, reference - tp
-        return Confusion(tp, fp, fn, self.reference.size - tp - fp - fn)
+        return Confusion(tp, fp, fn, prod(self.geometry.shape) - tp - fp - fn)
 
     @cached_property
     def distances(self) -> SurfaceDistances | None:
@@ -108,20 +120,15 @@ class OrganPair:
         """BF score of every slice of the volume, at MATLAB's default threshold."""
         rows, columns = self.geometry.shape[1:]
         cropped = match_slices(*self._cropped, slice_shape=(rows, columns))
-        return cropped.placed(self._box[0].start, self.geometry.shape[0])
+        first = self._box[0].start + (self.corner or (0,))[0]
+        return cropped.placed(first, self.geometry.shape[0])
 
     @cached_property
-    def _box(self) -> tuple[slice, slice, slice]:
+    def _box(self) -> Box:
         """Where either mask is, and one voxel around, so that the borders in the crop are those in the volume."""
-        either = self.reference | self.prediction
-        if not either.any():
-            return slice(0, 1), slice(0, 1), slice(0, 1)
-        planes = either.any(axis=0)
-        spans = []
-        for occupied in (either.any(axis=(1, 2)), planes.any(axis=1), planes.any(axis=0)):
-            inside = np.flatnonzero(occupied)
-            spans.append(slice(max(int(inside[0]) - 1, 0), int(inside[-1]) + 2))
-        return spans[0], spans[1], spans[2]
+        if self.corner is not None:
+            return _box(*((0, n) for n in self.reference.shape))
+        return _with_room(_where(self.reference | self.prediction))
 
     @cached_property
     def _cropped(self) -> tuple[np.ndarray, np.ndarray]:
@@ -142,3 +149,58 @@ class OrganPair:
         if not (reference.any() and prediction.any()):
             return None
         return SurfaceDistances(nearest(reference, prediction, to_mm), nearest(prediction, reference, to_mm))
+
+
+def organ_pairs(reference: LabelMap, prediction: LabelMap, histograms: ScoreHistogram | None = None) -> list[OrganPair]:
+    """Every class of two label maps on one grid, the background first, each cut out with a voxel of room.
+
+    However many organs there are, the whole grid is gone through a few times only.
+    """
+    labels = reference.labels, prediction.labels
+    boxes = organ_boxes(*labels, reference.label_set.class_count)
+    return [
+        OrganPair(
+            labels[0][box] == index,
+            labels[1][box] == index,
+            reference.geometry,
+            None if histograms is None else histograms.of_class(index),
+            corner=(box[0].start, box[1].start, box[2].start),
+        )
+        for index, box in enumerate(boxes)
+    ]
+
+
+def organ_boxes(reference: np.ndarray, prediction: np.ndarray, class_count: int) -> list[Box]:
+    """For each class, where either label array (slice, row, column) holds it, and one voxel around; first the whole."""
+    inner = _where(np.logical_or(reference, prediction))
+    found = (find_objects(labels[inner], class_count - 1) for labels in (reference, prediction))
+    organs = [_joined([box for box in pair if box is not None], inner) for pair in zip(*found, strict=True)]
+    return [_box(*((0, n) for n in reference.shape)), *(_with_room(organ) for organ in organs)]
+
+
+def _where(mask: np.ndarray) -> Box:
+    """The smallest box around all that is on; an empty one where nothing is."""
+    planes = np.bitwise_or.reduce(mask, axis=0)
+    lines = mask.any(axis=(1, 2)), planes.any(axis=1), planes.any(axis=0)
+    inside = [np.flatnonzero(line) for line in lines]
+    return _box(*((int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0) for found in inside))
+
+
+def _joined(boxes: Sequence[Box], inner: Box) -> Box:
+    """The box around all of those, which lie in `inner`."""
+    if not boxes:
+        return _box((0, 0), (0, 0), (0, 0))
+    axes = zip(inner, *boxes, strict=True)
+    return _box(
+        *((all_.start + min(s.start for s in spans), all_.start + max(s.stop for s in spans)) for all_, *spans in axes)
+    )
+
+
+def _with_room(box: Box) -> Box:
+    """One voxel more on each side; where the grid ends, an index beyond it is none."""
+    return _box(*((max(span.start - 1, 0), span.stop + 1) for span in box))
+
+
+def _box(*spans: tuple[int, int]) -> Box:
+    slices, rows, columns = (slice(*span) for span in spans)
+    return slices, rows, columns
