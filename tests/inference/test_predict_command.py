@@ -106,6 +106,16 @@ def test_a_card_stands_for_its_network_and_its_offset_is_applied(tmp_path: Path)
     assert load_models([card, tmp_path / "study" / "final" / FINAL]).bound is None
 
 
+def test_an_ensemble_says_that_a_cards_offset_is_not_used(tmp_path: Path) -> None:
+    card = write_card(tmp_path / "card", bound=BOUND)
+    write_run(tmp_path / "card" / "final" / FINAL)
+    other = write_run(tmp_path / "other")
+    for paths in ([card, other], [other, card]):
+        decide, notes = decision_of(load_models(paths), offsets=[], largest=None, crf=False)
+        assert decide.offsets is None
+        assert notes == ["a card's offset and promise hold for its network alone: an ensemble uses neither."]
+
+
 def test_a_card_without_bound_stands_for_the_one_network_of_its_loss(tmp_path: Path) -> None:
     card = write_card(tmp_path / "study", bound=None)
     with pytest.raises(BadData, match="steelyard train"):

@@ -195,6 +195,12 @@ def series(
         (series("abdomen", modality="CT"), "ct"),
         (series("pet", modality="PT"), "other"),
         (replace(series("T1DUAL_InPhase", 4.6), plane="coronal"), "other"),
+        (series("LAVA-Flex WATER", 4.6), "other"),
+        (series("t1_vibe_dixon_tra_bh_F", 4.6), "other"),
+        (series("THRIVE SPIR", 4.6), None),
+        (series("T1 fat sat in phase", 4.6), "t1_in"),
+        (series("T1 post op", 2.3), None),
+        (series("T1 op", 2.3), "t1_out"),
         (series("", 4.6), "t1_in"),
         (series("", 2.3), None),  # out of phase at 1.5 T, in phase at 3 T
         (series("", None), None),

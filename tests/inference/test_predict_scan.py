@@ -15,10 +15,12 @@ from phantoms import ORGAN_BOXES, organ_labels
 from steelyard.errors import BadSpec
 from steelyard.inference.inputs import find_inputs
 from steelyard.inference.models import Ensemble, load_models
+from steelyard.inference.orientation import Turn
 from steelyard.inference.outputs import write_outputs
 from steelyard.inference.predict_case import Decision, decision_of, parse_offsets, predict_scan, seen_of
 from steelyard.io.dicom_series import read_series
 from steelyard.labels import CHAOS_MR
+from steelyard.postprocess.crf import DenseCrf
 from steelyard.postprocess.offsets import Offsets
 from steelyard.preprocess.resize import PlaneMap
 from steelyard.study.model import load_model
@@ -149,6 +151,19 @@ def test_offsets_are_in_the_crf_too(tmp_path: Path) -> None:
     assert not np.array_equal(without.label_map.labels, organ_labels())
 
 
+def test_a_crf_sees_the_same_slices_however_a_file_stores_them(tmp_path: Path) -> None:
+    model = load_model(write_run(tmp_path / "run", sharpness=20.0))
+    noisy = image().intensities + np.random.default_rng(1).normal(0, 6, image().geometry.shape).astype(np.float32)
+    scan = replace(image(), intensities=noisy)
+    sagittal = Turn((2, 0, 1), (True, False, False))
+    decide = Decision(crf=DenseCrf())
+    straight = predict_scan([model], scan, decide).label_map.labels
+    turned = predict_scan([model], sagittal(scan), decide).label_map
+    assert np.array_equal(sagittal.back(turned.labels), straight)
+    assert turned.geometry.same_grid(sagittal(scan).geometry)
+    assert not np.array_equal(straight, predict_scan([model], scan, Decision()).label_map.labels)
+
+
 def test_a_crf_takes_away_a_speck_and_knows_the_studys_settings(tmp_path: Path) -> None:
     labels = organ_labels()
     labels[3, 20, 9] = 1
@@ -211,6 +226,7 @@ def test_offsets_go_to_their_organs() -> None:
         (["lung=1"], "no organ is named 'lung'"),
         (["liver"], "as liver=0.3; came 'liver'"),
         (["liver=nan"], "came 'liver=nan'"),
+        (["liver=1000"], "from -80 to 80"),
         (["liver=1", "liver=2"], "names liver twice"),
         (["background=1"], "no organ is named 'background'"),
     ],

@@ -34,6 +34,7 @@ from steelyard.inference.record import (
     write_record,
 )
 from steelyard.inference.volumes import organ_volumes, undefined_volumes, volumes_csv, volumes_json
+from steelyard.io.pseudonym import check_pseudonym
 from steelyard.runstore import DISK_FULL, RunFolder, disk_full, write_bytes, write_json
 from steelyard.study.interrupt import stop_on_signals
 
@@ -59,18 +60,21 @@ def predict_batch(inputs: Inputs, out: Path, wanted: Prediction, *, console: Con
     formats is left as it is.
 
     Raises:
-        BadSpec: a DICOM object is asked of scans that are all NIfTI.
+        BadSpec: a DICOM object is asked of scans that are all NIfTI; one pseudonym for several patients.
         BadData: `out` is in use for something else, or cannot be written.
         Interrupted: a signal or a full disk; the same call goes on.
     """
     impossible = [name for name in wanted.formats if name in NEEDS_DICOM]
     if impossible and not any(case.is_dicom for case in inputs.cases):
         raise BadSpec(no_dicom(impossible[0]))
+    if wanted.pseudonym is not None:
+        _check_pseudonym(wanted.pseudonym, inputs)
     about = fixed(wanted.ensemble, wanted.decide, pseudonym=wanted.pseudonym)
-    before = earlier(out, about)
+    earlier(out, about)  # before a lock is left in a folder of something else
     with RunFolder(out).locked() as mine:
         if not mine:
             raise BadData(f"another prediction is writing to {out}. Wait for it, or name another folder.")
+        before = earlier(out, about)  # again: another command may just have ended
         batch = _Batch(inputs, out, wanted, about | machine(wanted.ensemble), before, console)
         try:
             with stop_on_signals() as stop:
@@ -79,6 +83,16 @@ def predict_batch(inputs: Inputs, out: Path, wanted: Prediction, *, console: Con
             if error.errno in DISK_FULL:
                 raise disk_full(error, out) from error
             raise
+
+
+def _check_pseudonym(pseudonym: str, inputs: Inputs) -> None:
+    check_pseudonym(pseudonym)
+    patients = len({case.patient for case in inputs.cases if case.is_dicom})
+    if patients > 1:
+        raise BadSpec(
+            f"--pseudonym stands for one patient, and the input holds {patients}: archives would take them for one. "
+            "Predict each patient alone, with a pseudonym and a folder of their own."
+        )
 
 
 class _Batch:
@@ -125,12 +139,14 @@ class _Batch:
     def _read(self, case: InputCase) -> _Read:
         """The scan; None with its hash when it is done already; or the reason why there is none."""
         started = time.monotonic()
+        if case.problem:
+            return _Read(None, "", reason=case.problem)
         try:
             digest = case.sha256()
             known = self._records.get(case.name)
             if known is not None and known.input_sha256 != digest:
                 return _Read(None, digest, reason=f"{self._out} holds another scan of that name. {ANOTHER}")
-            if known is not None and not case.problem and self._is_whole(known):
+            if known is not None and self._is_whole(known):
                 return _Read(None, digest)
             return _Read(case.read(), digest, seconds=time.monotonic() - started)
         except BadData as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Exam:
     series: tuple[FoundSeries, ...]
     uids: tuple[str, ...]
     is_known: bool  # whether the headers say that these series, and no others, belong together
+    patient: str  # a hash that is equal for examinations of one patient: whose they are is never kept
 
     @property
     def listed(self) -> list[str]:
@@ -55,7 +57,7 @@ def exams_of(series: Sequence[FoundSeries], top: Path) -> list[Exam]:
         first = "" if study or len(inside) < 2 else inside[0]
         groups[study, patient_id, patient_name, first].append((found, uid))
     return [
-        Exam(tuple(found for found, _ in group), tuple(uid for _, uid in group), key[0] != "")
+        Exam(tuple(found for found, _ in group), tuple(uid for _, uid in group), key[0] != "", _patient(key))
         for key, group in groups.items()
     ]
 
@@ -91,6 +93,11 @@ def _named(exam: Exam, wanted: Sequence[str]) -> list[FoundSeries] | NotChosen:
     found: list[FoundSeries] = []
     for word in wanted:
         own = _by_word(exam, word)
+        if _has_two_meanings(exam, word):
+            return NotChosen(
+                f"{word} is the position of one series and the number of another: {'; '.join(exam.listed)}. Name "
+                f"another word of its line, such as 'series {word}:'."
+            )
         if not own:
             return NotChosen(f"no series is {word!r}; there are {'; '.join(exam.listed)}. Name one of these.")
         found += [series for series in own if series not in found]
@@ -99,15 +106,28 @@ def _named(exam: Exam, wanted: Sequence[str]) -> list[FoundSeries] | NotChosen:
 
 def _by_word(exam: Exam, word: str) -> list[FoundSeries]:
     if word.isdecimal():
-        if 1 <= int(word) <= len(exam.series):
-            return [exam.series[int(word) - 1]]
-        return [series for series in exam.series if series.number == int(word)]
+        return _at(exam, word) or _numbered(exam, word)
     lowered = word.lower()
     return [
         series
         for series, uid in zip(exam.series, exam.uids, strict=True)
         if lowered in f"{series.title} {series.protocol}".lower() or ("." in word and word in uid)
     ]
+
+
+def _has_two_meanings(exam: Exam, word: str) -> bool:
+    if not word.isdecimal():
+        return False
+    at, numbered = _at(exam, word), _numbered(exam, word)
+    return bool(at and numbered) and at[0] not in numbered
+
+
+def _at(exam: Exam, word: str) -> list[FoundSeries]:
+    return [exam.series[int(word) - 1]] if 1 <= int(word) <= len(exam.series) else []
+
+
+def _numbered(exam: Exam, word: str) -> list[FoundSeries]:
+    return [series for series in exam.series if series.number == int(word)]
 
 
 def _of_sequence(exam: Exam, named: Sequence[FoundSeries], sequence: str) -> Chosen | str:
@@ -144,6 +164,11 @@ def _forced(
     if all(unlike):
         return NotChosen(f"none of its series is {' or '.join(sequences)}: {lines}. Use --series to insist.", True)
     return NotChosen(f"no series is recognised as {' or '.join(sequences)}: {lines}. Name one: --series N.")
+
+
+def _patient(key: tuple[str, ...]) -> str:
+    """Of the key of an examination: by its patient's name and number, else by all that it has."""
+    return hashlib.sha256(repr(key[1:3] if any(key[1:3]) else key).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _identity(file: Path) -> tuple[str, str, str, str]:

@@ -17,22 +17,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import UID
 
 from steelyard.errors import BadData, BadSpec
+from steelyard.inference.broken_files import DICOM_SUFFIXES, broken_files
 from steelyard.inference.exams import Chosen, NotChosen, choose, exams_of
-from steelyard.io.dicom_folder import survey
-from steelyard.io.dicom_header import AGAIN, NOT_SCANS, ImageName, dataset, text
-from steelyard.io.dicom_series import Series, is_litter, read_headers, read_pixels
+from steelyard.io.dicom_folder import survey, walk
+from steelyard.io.dicom_series import Series, read_headers, read_pixels
 from steelyard.io.nifti import SUFFIXES, read_volume
+from steelyard.io.nifti_placement import axial_pixel_mm, placement_doubt
 from steelyard.study.model import Model
+from steelyard.views.predicted_cases import is_prediction
 from steelyard.volume import Volume
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-LONGEST_NAME = 100  # characters; file systems hold 255 bytes
+LONGEST_NAME = 120  # bytes; file systems hold 255, and a file being written has a longer name
 CHANNEL = re.compile(r"(.+)_(\d{4})$")
-DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 HASHED_AT_ONCE = 1 << 20  # bytes
+MOST_UNEVEN = 2.5  # sides of an axial pixel: scanners make them nearly square, slices of other planes are thicker
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class InputCase:
         place: of its files, relative to the input.
         channels: the files of each channel.
         problem: why it cannot be predicted, known without reading it.
+        patient: equal for cases of one patient, and says nothing else of them; empty for NIfTI.
     """
 
     name: str
@@ -62,16 +64,17 @@ class InputCase:
     is_dicom: bool
     note: str = ""
     problem: str = ""
+    patient: str = ""
 
     def read(self) -> Scan:
         """The image with its channels on one grid; `BadData` where its files are broken."""
         if self.problem:
             raise BadData(self.problem)
         if not self.is_dicom:
-            image = _joined([read_volume(files[0]) for files in self.channels], self.sequence)
+            image = _finite(_joined([read_volume(files[0]) for files in self.channels], self.sequence))
             return Scan(image, None, tuple(f"slice-{k + 1:03d}" for k in range(image.geometry.shape[0])))
         series = [read_headers(files) for files in self.channels]
-        image = _joined([read_pixels(one) for one in series], self.sequence)
+        image = _finite(_joined([read_pixels(one) for one in series], self.sequence))
         return Scan(image, series[0], slice_names(series[0]))
 
     def sha256(self) -> str:
@@ -131,7 +134,7 @@ def slice_names(series: Series) -> tuple[str, ...]:
 
 
 def _one_file(path: Path, model: Model) -> list[InputCase]:
-    if path.name.endswith(SUFFIXES):
+    if path.name.lower().endswith(SUFFIXES):
         match = CHANNEL.match(_stem(path))
         siblings = _nifti_files(path.parent) if model.phases > 1 and match else [path]
         base = match[1] if match else _stem(path)
@@ -147,13 +150,14 @@ def _one_file(path: Path, model: Model) -> list[InputCase]:
 
 
 def _nifti_files(folder: Path) -> list[Path]:
-    return [
-        Path(parent) / name
-        for parent, folders, names in os.walk(folder)
-        if folders.sort() is None
-        for name in sorted(names)
-        if name.endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    """All below a folder, but for what an earlier prediction wrote there."""
+    found: list[Path] = []
+    for parent, folders, files in walk(folder):
+        if is_prediction(parent):
+            folders.clear()
+            continue
+        found += [file for file in files if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
+    return found
 
 
 def _nifti_cases(files: Sequence[Path], top: Path, model: Model) -> list[InputCase]:
@@ -174,7 +178,8 @@ def _nifti_cases(files: Sequence[Path], top: Path, model: Model) -> list[InputCa
         place = group.relative_to(top)
         channels = tuple((file,) for file in own)
         shown = str(place) if len(own) > 1 else str(own[0].relative_to(top))
-        cases.append(InputCase(_safe("_".join(place.parts)), shown, model.sequences[0], channels, False, "", problem))
+        note = "" if problem else _doubts(own[0], model)
+        cases.append(InputCase(_safe("_".join(place.parts)), shown, model.sequences[0], channels, False, note, problem))
     return cases
 
 
@@ -183,11 +188,20 @@ def _case_of(file: Path, model: Model) -> str:
     return match[1] if match else _stem(file)
 
 
+def _doubts(file: Path, model: Model) -> str:
+    """What a reader should know of a NIfTI file before its result is believed; a broken one is told when it is read."""
+    doubts = [placement_doubt(file)]
+    sides = axial_pixel_mm(file) if model.is_axial else None
+    if sides is not None and sides[1] > MOST_UNEVEN * sides[0]:
+        doubts.append(f"its axial pixels are {sides[0]:.3g} × {sides[1]:.3g} mm, as of a scan in another plane")
+    return "; ".join(doubt for doubt in doubts if doubt)
+
+
 def _dicom_cases(top: Path, model: Model, wanted: Sequence[str]) -> tuple[list[InputCase], list[str]]:
     """The cases of every examination below `top`, and sentences about what is left out."""
     found = survey(top)
     exams = exams_of(found.series, top)
-    broken = _broken_files(top, {file for series in found.series for file in series.files})
+    broken = broken_files(top, {file for series in found.series for file in series.files})
     cases: list[InputCase] = []
     passed_over: list[str] = []
     for exam in exams:
@@ -201,7 +215,7 @@ def _dicom_cases(top: Path, model: Model, wanted: Sequence[str]) -> tuple[list[I
             else:
                 cases.append(_failed(folder, top, model.sequences[0], chosen.reason))
             continue
-        cases += [_chosen_case(one, top, broken) for one in chosen]
+        cases += [replace(_chosen_case(one, top, broken), patient=exam.patient) for one in chosen]
     used = {file.parent for case in cases for files in case.channels for file in files}
     known = {file.parent for series in found.series for file in series.files}
     for folder, reasons in broken.items():
@@ -210,6 +224,11 @@ def _dicom_cases(top: Path, model: Model, wanted: Sequence[str]) -> tuple[list[I
             cases.append(_failed(folder, top, model.sequences[0], f"{reasons[0]}{more}"))
     line = found.left_out_line
     notes = [f"{line[:1].upper()}{line[1:]}."] if exams and _is_worth_a_note(found.left_out) else []
+    if exams and not model.is_axial:
+        notes.append(
+            f"{model.name} learned from files in their own voxel order, and sees DICOM slices as they are. Compare the "
+            "preview with an image of its training: one turned another way is not recognised."
+        )
     if passed_over:
         notes.append(f"Passed over, of another sequence: {', '.join(sorted(passed_over))}.")
     return cases, notes
@@ -234,37 +253,6 @@ def _failed(folder: Path, top: Path, sequence: str, problem: str) -> InputCase:
     return InputCase(_name(folder, top), _shown(folder, top), sequence, (), True, problem=problem)
 
 
-def _broken_files(top: Path, known: set[Path]) -> dict[Path, list[str]]:
-    """Files named as DICOM images that cannot be read, by folder: one of them may be a slice of a series beside it."""
-    found: dict[Path, list[str]] = defaultdict(list)
-    suffixes = {file.suffix.lower() for file in known if not file.suffix[1:].isdecimal()} | set(DICOM_SUFFIXES)
-    suffixes.discard("")
-    for parent, folders, names in os.walk(top):
-        folders.sort()
-        for file in (Path(parent) / name for name in sorted(names)):
-            if file in known or is_litter(file) or file.suffix.lower() not in suffixes:
-                continue
-            if why := _why_broken(file):
-                found[file.parent].append(why)
-    return dict(found)
-
-
-def _why_broken(file: Path) -> str:
-    """A line for a file that is no DICOM or an image without its size; empty for whatever else lies beside scans."""
-    try:
-        data = dataset(file, stop_before_pixels=True, tags=["SOPClassUID", "Modality", "Rows"])
-        kind, name = data.get("SOPClassUID"), ImageName(file)
-        if (
-            "Rows" not in data
-            and text(data, "Modality", name) not in NOT_SCANS
-            and (not kind or "Image Storage" in UID(kind).name)
-        ):
-            return f"{name} is truncated or damaged. {AGAIN}"
-    except BadData as error:
-        return str(error)
-    return ""
-
-
 def _is_worth_a_note(left_out: dict[str, int]) -> bool:
     return any(kind not in ("not DICOM", "localizer image") for kind in left_out)
 
@@ -277,6 +265,13 @@ def _joined(volumes: Sequence[Volume], sequence: str) -> Volume:
         if not volume.geometry.same_grid(first.geometry):
             raise BadData(f"the channels of {sequence} lie on different grids. Register and resample them first.")
     return Volume(np.stack([volume.intensities for volume in volumes]), first.geometry)
+
+
+def _finite(image: Volume) -> Volume:
+    odd = image.intensities.size - int(np.count_nonzero(np.isfinite(image.intensities)))
+    if odd:
+        raise BadData(f"{odd} of its voxels are NaN or infinite, where numbers are wanted. Mend the image.")
+    return image
 
 
 def _folder(files: Sequence[Path]) -> Path:
@@ -297,9 +292,10 @@ def _name(folder: Path, top: Path) -> str:
 def _safe(name: str) -> str:
     """A name for files: letters, digits, `_`, `.` and `-`; the end of a long one, with a checksum of the whole."""
     cleaned = NOT_IN_NAMES.sub("-", name).strip(".-") or "scan"
-    if len(cleaned) <= LONGEST_NAME:
+    if len(cleaned.encode()) <= LONGEST_NAME:
         return cleaned
-    return f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{cleaned[-LONGEST_NAME:].lstrip('.-')}"
+    end = cleaned.encode()[-LONGEST_NAME:].decode("utf-8", "ignore").lstrip(".-")
+    return f"{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{end}"
 
 
 def _with_unique_names(cases: Sequence[InputCase]) -> list[InputCase]:

@@ -25,10 +25,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Models whose probabilities are averaged; often one. `bound` is that of a card named alone."""
+    """Models whose probabilities are averaged; often one. `bound` is that of a card named alone.
+
+    `unused_bounds` counts those of the cards in a larger ensemble.
+    """
 
     models: tuple[Model, ...]
     bound: Bound | None = None
+    unused_bounds: int = 0
 
     @property
     def first(self) -> Model:
@@ -47,7 +51,7 @@ def load_models(paths: Sequence[Path], *, device: str = "auto") -> Ensemble:
     check_agree(models)
     bounds = [bound for _, bound in found]
     if len(models) > 1 or bounds[0] is None:
-        return Ensemble(models)
+        return Ensemble(models, unused_bounds=sum(bound is not None for bound in bounds))
     return Ensemble(models, _bound(bounds[0], models[0], paths[0]))
 
 

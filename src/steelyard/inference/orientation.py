@@ -26,7 +26,7 @@ class Turn:
 
     def __call__(self, image: Volume) -> Volume:
         """The image with its voxels reordered and its geometry to match."""
-        return Volume(self._forth(image.intensities), self._geometry(image.geometry))
+        return Volume(self.forth(image.intensities), self.geometry(image.geometry))
 
     def back(self, array: np.ndarray) -> np.ndarray:
         """An array (…, slice, row, column) of a turned image in the scan's own order."""
@@ -45,11 +45,13 @@ class Turn:
         own = [turned[int(axis)] for axis in np.argsort(self.axes)]
         return own[0], own[1], own[2]
 
-    def _forth(self, array: np.ndarray) -> np.ndarray:
+    def forth(self, array: np.ndarray) -> np.ndarray:
+        """An array (…, slice, row, column) of the scan in the turned order."""
         lead = array.ndim - 3
         return _flip(np.transpose(array, (*range(lead), *(lead + axis for axis in self.axes))), self.flips)
 
-    def _geometry(self, geometry: Geometry) -> Geometry:
+    def geometry(self, geometry: Geometry) -> Geometry:
+        """The grid of the turned image."""
         shape = [geometry.shape[axis] for axis in self.axes]
         affine = geometry.affine.copy()
         affine[:3, :3] = geometry.affine[:3, list(self.axes)]

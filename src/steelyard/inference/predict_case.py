@@ -21,6 +21,8 @@ from steelyard.study.objects import crf_of
 from steelyard.study.spec import CrfTable
 from steelyard.volume import LabelMap, Volume
 
+LARGEST_OFFSET = 80  # e⁸⁰ outweighs whatever a softmax gives, and is still a float32
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -64,7 +66,7 @@ def predict_scan(
 ) -> Predicted:
     """From an image to organs, on the image's own grid. Several models' probabilities are averaged.
 
-    A model that was trained on axial DICOM slices sees the image turned like them.
+    A model that was trained on axial DICOM slices sees the image turned like them. A CRF looks at the same slices.
 
     Raises:
         BadData: the image does not fit the models.
@@ -85,7 +87,9 @@ def predict_scan(
     assert total is not None
     if len(models) > 1:
         total /= len(models)
-    return Predicted(decide(total, image, models[0].label_set), seen)
+    turn = turn_to_axial(image.geometry) if models[0].is_axial else AS_IT_IS
+    decided = decide(turn.forth(total), turn(image), models[0].label_set)
+    return Predicted(LabelMap(turn.back(decided.labels), image.geometry, decided.label_set), seen)
 
 
 def decision_of(
@@ -114,6 +118,8 @@ def decision_of(
             notes.append(f"the card's offset is applied ({shown or 'none is needed'}). {bound.promise}")
         if rule != bound.offsets or crf or kept:
             notes.append("the card's promise holds without --offsets, --crf and --largest-component alone.")
+    if ensemble.unused_bounds:
+        notes.append("a card's offset and promise hold for its network alone: an ensemble uses neither.")
     solver = crf_of(CrfTable.model_validate(ensemble.first.crf or {})) if crf else None
     return Decision(rule, solver, kept), notes
 
@@ -131,7 +137,7 @@ def parse_offsets(given: Sequence[str], label_set: LabelSet) -> Offsets | None:
     """`["liver=0.3", "spleen=-0.1"]` as offsets of the log probabilities; None when nothing is given.
 
     Raises:
-        BadSpec: an unknown organ, one named twice, or no finite number.
+        BadSpec: an unknown organ, one named twice, or no number of at most `LARGEST_OFFSET`.
     """
     values = [0.0] * label_set.class_count
     errors, named = [], set()
@@ -141,8 +147,11 @@ def parse_offsets(given: Sequence[str], label_set: LabelSet) -> Offsets | None:
             value = float(number)
         except ValueError:
             value = float("nan")
-        if not np.isfinite(value):
-            errors.append(f"--offsets wants an organ and a number, as liver=0.3; came {word!r}.")
+        if not abs(value) <= LARGEST_OFFSET:
+            errors.append(
+                f"--offsets wants an organ and a number from -{LARGEST_OFFSET} to {LARGEST_OFFSET}, as liver=0.3; came "
+                f"{word!r}."
+            )
         elif name not in label_set.class_names[1:]:
             errors.append(f"--offsets: {unknown_name('organ', name, label_set.class_names[1:])}")
         elif name in named:

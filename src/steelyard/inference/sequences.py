@@ -14,7 +14,8 @@ IN_PHASE_MS = (4.1, 5.3)  # a series alone: the first in-phase echo at 1.5 T, wh
 
 IN_WORDS = re.compile(r"in ?phase|\bip\b|\bin$")
 ALSO_IN = re.compile(r"\bin\b")  # as in `in/out phase`, the name of both echoes
-OUT_WORDS = re.compile(r"(out|opp|opposed)( of)? ?phase|\b(oop|op|opp|out)\b")
+OUT_WORDS = re.compile(r"(out|opp|opposed)( of)? ?phase|\b(oop|(?<!post )op|opp|out)\b")
+WATER_OR_FAT = re.compile(r"\bwater\b|\bfat\b(?! ?(sat|sup))|\b[wf]$")  # made of both phases, with the echo time of one
 FAT_SUPPRESSED = re.compile(r"spir|spair|\bfs\b|fat ?sat")
 
 
@@ -40,7 +41,9 @@ def sequence_of(series: FoundSeries, exam: Sequence[FoundSeries]) -> str | None:
         return "t1_out"
     if is_in and not is_out:
         return "t1_in"
-    return _by_echo(series, exam)
+    if not is_in and not is_out and any(WATER_OR_FAT.search(name) for name in names):
+        return "other"
+    return None if FAT_SUPPRESSED.search(words) else _by_echo(series, exam)
 
 
 def matches(series: FoundSeries, phase: str, exam: Sequence[FoundSeries]) -> bool:

@@ -85,7 +85,9 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
             if promised > DEFLATE_LIMIT * path.stat().st_size:
                 raise BadData(f"{path} is truncated or damaged. Copy or make it again.", file=path)
             if image.get_data_dtype().kind not in "iuf":
-                raise BadData(f"{path} holds colours or complex numbers where one number a voxel is wanted.", file=path)
+                raise BadData(
+                    f"{path} holds colours or complex numbers, not one number a voxel. Write it as such.", file=path
+                )
             voxels = np.asarray(image.dataobj).reshape(shape)
             affine = LPS_FROM_RAS @ ras_affine(image)
         return np.ascontiguousarray(voxels.T), Geometry(voxels.T.shape, affine[:, REVERSED])
