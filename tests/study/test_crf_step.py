@@ -79,6 +79,7 @@ def test_what_the_crf_decided_is_the_networks_probabilities_and_the_image_put_to
     plan = make_plan(tiny_spec(root, study.parent, grid=ONE, crf=SETTINGS))
     (run,) = runs_of(study)
     model = load_model(run.path, device="cpu")
+    assert DenseCrf(**model.crf) == DenseCrf(**SETTINGS)  # which were added after it was trained
     scores = pl.read_parquet(run.crf.scores)
     changed = 0
     for key in plan.runs[0].fold.test:
