@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AGAIN = "Run the study again."
 MOST_ORGANS = 254  # classes are 8-bit, and 255 stands for unknown
-LONGEST_SECONDS = 1e10  # three centuries
+LARGEST_AMOUNT = 1e10  # of seconds (three centuries) or millilitres
 MOST_NUMBER = 2**63 - 1  # tables hold no larger ones
 STANDARD_ERROR = 2
 
@@ -101,6 +101,19 @@ def crf_record(path: Path) -> dict[str, Any]:
     return content
 
 
+def prediction_record(path: Path) -> dict[str, Any]:
+    """`run.json` of a folder that `predict` wrote.
+
+    Raises:
+        BadData: it is not there or damaged.
+    """
+    remedy = "Predict into a new folder."
+    content = read_object(path, remedy=remedy)
+    for place, fits in PREDICTION.items():
+        _check(content, place.split("."), fits, path, place, remedy)
+    return content
+
+
 def label_set_of(content: Mapping[str, Any], path: Path) -> LabelSet:
     """The label set in `study.json` or `run.json`.
 
@@ -156,8 +169,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST_AMOUNT
 
 
 def _is_object(value: object) -> bool:
@@ -186,8 +199,8 @@ SPEC: dict[str, Check] = {  # of a name with ? that it may be left out, of * tha
 }
 RUN: Mapping[str, Check] = SPEC | {
     "manifest": _is_object,
-    "manifest.seconds?": _is_seconds,
-    "manifest.training_seconds?": _is_seconds,
+    "manifest.seconds?": _is_amount,
+    "manifest.training_seconds?": _is_amount,
     "manifest.split?": _is_object,
     "manifest.split?.train?": _is_list,
     "manifest.split?.train?.*": _is_text,
@@ -202,7 +215,31 @@ CRF: Mapping[str, Check] = {
     "cases.*.voxels": lambda value: _is_count(value) and value > 0,
     "cases.*.voxels_changed": _is_count,
     "cases.*.voxels_unlike_the_runs_own": _is_count,
-    "cases.*.seconds": _is_seconds,
+    "cases.*.seconds?": _is_amount,
+}
+PREDICTION: Mapping[str, Check] = {
+    "organs": _is_list,
+    "organs.*": is_plain_name,
+    "models": _is_list,
+    "models.*": _is_object,
+    "models.*.loss": _is_text,
+    "cases": _is_list,
+    "cases.*": _is_object,
+    "cases.*.name": is_plain_name,
+    "cases.*.place": _is_text,
+    "cases.*.sequence?": _is_text,
+    "cases.*.status": lambda value: value in ("done", "failed"),
+    "cases.*.reason?": lambda value: isinstance(value, str),
+    "cases.*.input_sha256?": _is_text,
+    "cases.*.formats?": _is_list,
+    "cases.*.formats?.*": _is_text,
+    "cases.*.seconds?": _is_amount,
+    "cases.*.volumes?": _is_list,
+    "cases.*.volumes?.*": _is_object,
+    "cases.*.volumes?.*.organ": _is_text,
+    "cases.*.volumes?.*.ml": lambda value: value is None or _is_amount(value),
+    "cases.*.volumes?.*.voxels": lambda value: value is None or _is_count(value),
+    "cases.*.volumes?.*.flag": _is_text,
 }
 STUDY: Mapping[str, Check] = SPEC | {
     "name": _is_text,
@@ -223,26 +260,29 @@ STUDY: Mapping[str, Check] = SPEC | {
 }
 
 
-def _check(node: Any, place: list[str], fits: Check, path: Path, told: str) -> None:
+def _check(node: Any, place: list[str], fits: Check, path: Path, told: str, remedy: str = AGAIN) -> None:
     if not place:
         if not fits(node):
-            raise _wrong(path, told, node)
+            raise _wrong(path, told, node, remedy)
     elif place[0] == "*":
         for item in node:
-            _check(item, place[1:], fits, path, told)
+            _check(item, place[1:], fits, path, told, remedy)
     elif not isinstance(node, dict):
-        raise _wrong(path, told, node)
+        raise _wrong(path, told, node, remedy)
     else:
         name = place[0].removesuffix("?")
         if name in node:
-            _check(node[name], place[1:], fits, path, told)
+            _check(node[name], place[1:], fits, path, told, remedy)
         elif name == place[0]:
-            raise BadData(f"{path}: a field is missing: {told.replace('.*', '').replace('?', '')}. {AGAIN}", file=path)
+            raise BadData(f"{path}: a field is missing: {_plain(told)}. {remedy}", file=path)
 
 
-def _wrong(path: Path, place: str, value: object) -> BadData:
-    field = place.replace(".*", "").replace("?", "")
-    return BadData(f"{path}: {field} is of the wrong kind; came {_short(value)}. {AGAIN}", file=path)
+def _wrong(path: Path, place: str, value: object, remedy: str = AGAIN) -> BadData:
+    return BadData(f"{path}: {_plain(place)} is of the wrong kind; came {_short(value)}. {remedy}", file=path)
+
+
+def _plain(place: str) -> str:
+    return place.replace(".*", "").replace("?", "")
 
 
 def _short(value: object) -> str:

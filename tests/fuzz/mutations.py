@@ -209,7 +209,7 @@ def in_nifti(content: bytes, rng: Rng) -> bytes:
         else:
             place = rng.choice((76, 80, 84, 88, 108, 112, 116, *range(256, 328, 4)))
             struct.pack_into("<f", plain, place, _float32(rng))
-    return gzip.compress(bytes(plain), 1) if is_zipped else bytes(plain)
+    return gzip.compress(bytes(plain), 1, mtime=0) if is_zipped else bytes(plain)
 
 
 def in_png(content: bytes, rng: Rng) -> bytes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
+from uuid import UUID
 
 import numpy as np
 import pydicom
@@ -30,7 +34,7 @@ from multiframe import write_multiframe
 from phantoms import IN_PHASE, SHAPE, organ_labels, pixels_like, write_chaos_patient, write_series
 from report.written_card import write_card
 from scans import LAYOUTS, knotty_labels, write_scan
-from steelyard.labels import CHAOS_MR
+from steelyard.labels import CHAOS_MR, LabelSet
 from steelyard.volume import Geometry, LabelMap, Volume
 from studies import tiny_spec, tiny_study, write_toml
 from written_study import LABELS, WrittenRun, block, write_images, write_prediction, write_study
@@ -62,12 +66,15 @@ class Target:
     share: int = 4
     real: Callable[[Path], object] | None = None
 
-    def samples(self, folder: Path) -> dict[str, Files]:
-        """Every sample by name: path within it → content."""
-        self.write(folder)
-        if self.real is not None and REAL.is_dir():
-            self.real(folder)
-        return {sample.name: dict(_files(sample)) for sample in sorted(folder.iterdir())}
+    def samples(self, workplace: Path) -> dict[str, Files]:
+        """Every sample by name: path within it → content. The same every time, but for dates: UIDs hang on paths."""
+        chance = random.Random(self.name)
+        folder = Path("samples")
+        with contextlib.chdir(workplace), patch("uuid.uuid4", lambda: UUID(int=chance.getrandbits(128), version=4)):
+            self.write(folder)
+            if self.real is not None and REAL.is_dir():
+                self.real(folder)
+            return {sample.name: dict(_files(sample)) for sample in sorted(folder.iterdir())}
 
 
 def _files(sample: Path) -> Iterator[tuple[str, bytes]]:
@@ -200,7 +207,7 @@ def _write_png(folder: Path) -> None:
 def _read_png(sample: Path) -> None:
     from steelyard.evaluate.mask_files import PngMasks
     from steelyard.io.png_masks import read_masks
-    from steelyard.labels import LabelSet, Organ
+    from steelyard.labels import Organ
 
     only = LabelSet((Organ("organ", 1, 255, (1, 2, 3)),))
     assert all(0 <= value <= 255 for value in PngMasks(sample, SimpleNamespace(files=())).values())  # type: ignore[arg-type]
@@ -437,10 +444,12 @@ def _read_card_page(sample: Path) -> None:
     assert write_card_page(sample / "card.json").is_file()
 
 
-PREDICTION_RUN = {"models": [], "organs": ["liver"], "offsets": None, "crf": None, "pseudonym": None}
+PREDICTION_RUN = {"models": [{"loss": "dice"}], "organs": ["liver"], "offsets": None, "crf": None, "pseudonym": None}
 
 
 def _write_prediction(folder: Path) -> None:
+    from steelyard.io.nifti import write_label_map
+
     case = {
         "name": "p1", "place": "p1", "sequence": "t1_in", "status": "done", "reason": "", "input_sha256": "0" * 64,
         "formats": ["nifti"], "seconds": 1.5,
@@ -450,14 +459,26 @@ def _write_prediction(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         content = {"schema": 1, "kind": "prediction", **PREDICTION_RUN, "cases": [case]}
         (folder / name / "run.json").write_text(json.dumps(content))
+        labels = organ_labels(SHAPE)
+        labels[labels > 1] = 0
+        only = LabelSet(CHAOS_MR.organs[:1])
+        write_label_map(folder / name / "nifti" / "p1.nii.gz", LabelMap(labels, Geometry(SHAPE, np.eye(4)), only))
 
 
 def _read_prediction(sample: Path) -> None:
     from steelyard.inference.record import earlier
+    from steelyard.views.predicted_cases import cases_of_prediction, is_prediction
 
-    for name, record in earlier(sample, PREDICTION_RUN).items():
-        assert record.name == name
-        assert record.is_done in (True, False)
+    def records() -> None:
+        for name, record in earlier(sample, PREDICTION_RUN).items():
+            assert record.name == name
+            assert record.is_done in (True, False)
+
+    def cases() -> None:
+        if is_prediction(sample):
+            assert all(case.predictions for case in cases_of_prediction(sample))
+
+    _all_of(records, cases)
 
 
 def _write_states(folder: Path) -> None:

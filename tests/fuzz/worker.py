@@ -44,7 +44,7 @@ class Hung(BaseException):
 def hunt(target: Target, first: int, count: int) -> Iterator[Finding | None]:
     """Damage and read; None for an input that ended as it should."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-        samples = target.samples(Path(temporary) / "samples")
+        samples = target.samples(Path(temporary))
         whole = [_laid_out(Path(temporary) / "whole" / name, files) for name, files in samples.items()]
         read = [_is_read(target, sample) for sample in whole]  # all of them: what is imported late is imported now
         if not any(read):
@@ -142,7 +142,7 @@ def show(name: str, number: int, folder: Path) -> None:
     """Lay one input out in a folder, read it, and print the whole traceback."""
     target = TARGETS[name]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-        sample = laid_out(target, target.samples(Path(temporary) / "samples"), number, folder)
+        sample = laid_out(target, target.samples(Path(temporary)), number, folder)
     print(f"input: {sample}")
     try:
         target.read(sample)

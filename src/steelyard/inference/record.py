@@ -15,7 +15,8 @@ from steelyard.inference.inputs import InputCase
 from steelyard.inference.models import Ensemble
 from steelyard.inference.predict_case import Decision
 from steelyard.inference.volumes import OrganVolume
-from steelyard.runstore import read_json, write_json
+from steelyard.records import prediction_record, read_object
+from steelyard.runstore import write_json
 from steelyard.study.manifest import cpu_name
 
 SCHEMA = 1
@@ -92,12 +93,13 @@ def earlier(out: Path, wanted: Mapping[str, Any]) -> dict[str, CaseRecord]:
             raise BadData(f"{out} holds something else than a prediction. Name a new or empty folder.")
         return {}
     try:
-        content = read_json(file)
+        content = read_object(file, remedy="Name a new folder, or delete this one.")
         if content.get("kind") != KIND or content.get("schema") != SCHEMA:
             raise BadData(f"{file} is no record of a prediction of this version. Name a new or empty folder.")
+        content = prediction_record(file)
         differ = [key for key in wanted if content.get(key) != wanted[key]]
         cases = [_case(case) for case in content["cases"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:  # a field that this version does not know
         raise BadData(f"{file} cannot be read ({error!r}). Name a new folder, or delete this one.") from None
     if differ:
         raise BadData(

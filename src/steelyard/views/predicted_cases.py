@@ -13,6 +13,7 @@ from steelyard.evaluate.label_sets import labels_of_names
 from steelyard.io.dicom_folder import find_series
 from steelyard.io.dicom_series import read_headers, read_pixels
 from steelyard.io.nifti import SUFFIXES, read_label_map, read_volume
+from steelyard.records import prediction_record
 from steelyard.runstore import read_json
 from steelyard.views.shown_cases import SCORES, ShownCase, ShownCases
 from steelyard.volume import Geometry, Volume
@@ -35,13 +36,10 @@ def cases_of_prediction(folder: Path, scans: Path | None = None) -> ShownCases:
         BadData: no case was predicted as NIfTI; a scan that is not there, not on the prediction's grid, or not the
             only series on it.
     """
-    record = _record(folder)
-    try:
-        label_set = labels_of_names(dict.fromkeys(record["organs"]))
-        name = " + ".join(dict.fromkeys(model["loss"] for model in record["models"]))
-        places = {case["name"]: case["place"] for case in record["cases"] if case["status"] == "done"}
-    except (KeyError, TypeError) as error:
-        raise BadData(f"{folder / 'run.json'} is no record of a prediction ({error!r}). Predict again.") from None
+    record = prediction_record(folder / "run.json")
+    label_set = labels_of_names(dict.fromkeys(record["organs"]))
+    name = " + ".join(dict.fromkeys(model["loss"] for model in record["models"]))
+    places = {case["name"]: case["place"] for case in record["cases"] if case["status"] == "done"}
     files = {case_id: folder / "nifti" / f"{case_id}.nii.gz" for case_id in sorted(places)}
     kept = {case_id: file for case_id, file in files.items() if file.is_file()}
     if not kept:
