@@ -5,9 +5,23 @@ from __future__ import annotations
 import functools
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MIB = 1 << 20
+VERSIONS = (
+    "steelyard",
+    "torch",
+    "numpy",
+    "scipy",
+    "monai",
+    "nnunetv2",
+    "segmentation-models-pytorch",
+    "surface-distance",
+    "highdicom",
+    "pillow",
+    "onnxruntime",
+)
 
 
 @functools.cache
@@ -27,7 +41,26 @@ def exponentials_per_second() -> float:
 
     numbers = torch.randn(1 << 16)
     result = torch.empty_like(numbers)
-    return numbers.numel() / _best(lambda: torch.exp(numbers, out=result), repeats=200)
+    return numbers.numel() / _best(lambda: torch.exp(numbers, out=result), repeats=1000)
+
+
+@functools.cache
+def operations_per_second(kind: str) -> float:
+    """Multiplications and additions per second by torch's matrix product, of `bfloat16`, `float32` or `float64`."""
+    import torch
+
+    side = 2048
+    left, right = (torch.randn(side, side).to(getattr(torch, kind)) for _ in range(2))
+    return 2 * side**3 / _best(lambda: torch.mm(left, right))
+
+
+@functools.cache
+def seconds_to_start_python() -> float:
+    """An interpreter that does nothing, without site packages."""
+    import subprocess
+    import sys
+
+    return _best(lambda: subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True))
 
 
 def describe() -> str:
@@ -40,7 +73,7 @@ def describe() -> str:
     return f"{model}, {os.cpu_count()} hardware threads, {memory / MIB:.0f} GiB, Python {platform.python_version()}"
 
 
-def _best(work, *, repeats: int = 9) -> float:
+def _best(work: Callable[[], object], *, repeats: int = 9) -> float:
     work()
     times = []
     for _ in range(repeats):
@@ -48,3 +81,16 @@ def _best(work, *, repeats: int = 9) -> float:
         work()
         times.append(time.perf_counter() - started)
     return min(times)
+
+
+def versions() -> dict[str, str]:
+    """Of Steelyard, what it computes with, and the peers, where they are installed."""
+    from importlib import metadata
+
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.line import Limit, module_of
+from benchmarks.line import Limit, Line, module_of
 
 # glibc keeps freed arrays for later ones; above this size it then asks for each and returns it, which takes time
 RETURN_FREED_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 class Measured:
     """What came out for one line; seconds and MiB are medians, `ratio` is the median of peer/ours pair by pair.
 
-    `low` and `high` are the quartiles of those ratios.
+    `low` and `high` are the quartiles of those ratios. Memory is None where it was not measured.
     """
 
     name: str
@@ -32,28 +32,30 @@ class Measured:
     ratio: float
     low: float
     high: float
-    ours_mib: float
-    peer_mib: float
+    ours_mib: float | None
+    peer_mib: float | None
     limit: Limit
     notes: tuple[str, ...]
+    repeats: int
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def measured_from_json(content: dict[str, Any]) -> Measured:
+    return Measured(**content | {"limit": Limit(**content["limit"]), "notes": tuple(content["notes"])})
 
 
 class Side:
     """A process that does one side's work when told."""
 
     def __init__(self, name: str, side: str, *, threads: int, returns_memory: bool = False) -> None:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.side", name, side],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ
-            | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
-            | (RETURN_FREED_ARRAYS if returns_memory else {}),
+            env=environment(threads) | (RETURN_FREED_ARRAYS if returns_memory else {}),
             cwd=ROOT,
         )
         self._read()
@@ -75,33 +77,59 @@ class Side:
         return json.loads(said)
 
 
-def measure(name: str) -> Measured:
-    """Time the line: one pair to warm up, then `repeats` pairs, first one side first, then the other."""
+def environment(threads: int) -> dict[str, str]:
+    """Of every process that is measured: so many threads, and this package and the tests' stub importable."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
+
+
+def measure(name: str, *, repeats: int | None = None) -> Measured:
+    """Compare the two sides' results, then time them in pairs, first one side first, then the other.
+
+    Args:
+        repeats: fewer or more pairs than the line asks for.
+
+    Raises:
+        RuntimeError: the two sides do not compute the same, or one of them ends.
+    """
     line = module_of(name).LINE
+    command = [sys.executable, "-m", "benchmarks.side", name, "same"]
+    if subprocess.run(command, env=environment(line.threads), cwd=ROOT, check=False).returncode:
+        raise RuntimeError(f"{name}: the two sides do not compute the same, so no time of theirs is worth comparing")
+    answers, limit, notes = _timed(name, line, line.repeats if repeats is None else repeats)
+    ratios = [peer / ours for ours, peer in zip(answers["ours"], answers["peer"], strict=True)]
+    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    ours_mib, peer_mib = (
+        _extra_mib(name, side, threads=line.threads) if line.measures_memory else None for side in ("ours", "peer")
+    )
+    return Measured(
+        name,
+        ours_seconds=statistics.median(answers["ours"]),
+        peer_seconds=statistics.median(answers["peer"]),
+        ratio=ratio,
+        low=low,
+        high=high,
+        ours_mib=ours_mib,
+        peer_mib=peer_mib,
+        limit=limit,
+        notes=notes,
+        repeats=len(ratios),
+    )
+
+
+def _timed(name: str, line: Line, repeats: int) -> tuple[dict[str, list[float]], Limit, tuple[str, ...]]:
     sides = {side: Side(name, side, threads=line.threads) for side in ("ours", "peer")}
-    for side in sides.values():
-        side.ask("go")
-    answers: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
-    for number in range(line.repeats):
-        for side in ("ours", "peer") if number % 2 else ("peer", "ours"):
-            answers[side].append(sides[side].ask("go"))
+    for _ in range(line.warm_ups):
+        for side in sides.values():
+            side.ask("go")
+    answers: dict[str, list[float]] = {"ours": [], "peer": []}
+    for number in range(repeats):
+        for which in ("ours", "peer") if number % 2 else ("peer", "ours"):
+            answers[which].append(sides[which].ask("go")["seconds"])
     limit, notes = sides["ours"].ask("limit"), sides["ours"].ask("notes")["notes"]
     for side in sides.values():
         side.close()
-    ratios = [
-        peer["seconds"] / ours["seconds"] for ours, peer in zip(answers["ours"], answers["peer"], strict=True)
-    ]  # fmt: skip
-    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Measured(
-        name,
-        *(statistics.median(a["seconds"] for a in answers[side]) for side in ("ours", "peer")),
-        ratio,
-        low,
-        high,
-        *(_extra_mib(name, side, threads=line.threads) for side in ("ours", "peer")),
-        Limit(**limit),
-        tuple(notes),
-    )
+    return answers, Limit(**limit), tuple(notes)
 
 
 def _extra_mib(name: str, side: str, *, threads: int) -> float:

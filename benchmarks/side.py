@@ -2,7 +2,7 @@
 
 Speaks JSON lines: `{"ready": true}`, then for each line read `{"seconds": …, "extra_mib": …}`. What the work prints
 goes to standard error. Extra memory is only that of arrays when the allocator gives freed ones back at once, as `pair`
-tells it to in the pairs that measure memory.
+tells it to in the pairs that measure memory. The side `same` is neither: it compares the two, and ends.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ def main() -> None:
     name, side = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    module = module_of(name)
-    if "torch" in sys.modules or side in ("ours", "peer"):
-        import torch
+    import torch
 
-        torch.set_num_threads(module.LINE.threads)
+    module = module_of(name)
+    torch.set_num_threads(module.LINE.threads)
+    if side == "same":
+        module.same()
+        return
     work = getattr(module, side)()
     answers.write(json.dumps({"ready": True}) + "\n")
     for asked in sys.stdin:
@@ -36,20 +38,21 @@ def main() -> None:
             notes = getattr(module, "notes", list)()
             answers.write(json.dumps({"notes": notes}) + "\n")
             continue
-        before = _reset_peak_memory()
+        before = reset_peak_memory()
         started = time.perf_counter()
         work()
         seconds = time.perf_counter() - started
-        answers.write(json.dumps({"seconds": seconds, "extra_mib": _peak_mib() - before}) + "\n")
+        answers.write(json.dumps({"seconds": seconds, "extra_mib": peak_mib() - before}) + "\n")
 
 
-def _reset_peak_memory() -> float:
+def reset_peak_memory() -> float:
     """Resident memory now, in MiB; from here on the kernel notes the peak anew."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status_mib("VmRSS")
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """The highest resident memory since then."""
     return _status_mib("VmHWM")
 
 

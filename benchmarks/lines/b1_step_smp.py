@@ -1,0 +1,65 @@
+"""Training steps beside segmentation-models-pytorch's network and MONAI's loader."""
+
+from __future__ import annotations
+
+from benchmarks.line import Limit, Line, Work
+from benchmarks.training_sides import (
+    BATCH,
+    SIZE,
+    STEPS,
+    arithmetic,
+    check_same_batches,
+    monai_epoch,
+    our_epoch,
+    our_network,
+)
+
+LINE = Line(
+    f"{STEPS} training steps, deeplabv3plus_resnet18, batches of {BATCH} slices of {SIZE} × {SIZE}",
+    "smp DeepLabV3Plus on resnet18, float32, MONAI RandAffined, DataLoader (2 workers) and TverskyLoss",
+    wanted=3.0,
+    of=(STEPS * BATCH, "slices"),
+    repeats=7,
+    measures_memory=False,  # the peer's loader works in processes of its own
+    needs=("monai", "segmentation_models_pytorch"),
+)
+
+ours = our_epoch
+
+
+def peer() -> Work:
+    return monai_epoch(_smp())
+
+
+def same() -> None:
+    """The batches. The networks differ: see the notes, and the next line for the same one on both sides."""
+    check_same_batches()
+
+
+def limit() -> Limit:
+    return arithmetic(our_network())
+
+
+def notes() -> list[str]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    said = []
+    for name, network in (("ours", our_network()), ("smp's", _smp())):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.eval()(torch.zeros(1, 1, SIZE, SIZE))
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        said.append(f"{name} {counter.get_total_flops() / 1e9:.1f} · 10⁹, {parameters / 1e6:.1f} million parameters")
+    return [
+        "the two networks bear one name and are not one: smp's has separable convolutions where ours, as MATLAB's, has "
+        f"full ones. Operations of a slice forward: {'; '.join(said)}"
+    ]
+
+
+def _smp():
+    import torchvision_stub
+
+    torchvision_stub.install()
+    import segmentation_models_pytorch as smp
+
+    return smp.DeepLabV3Plus("resnet18", encoder_weights=None, in_channels=1, classes=5)

@@ -1,0 +1,38 @@
+"""Training steps with the same network on both sides: what the loop around it, its layout and precision are worth."""
+
+from __future__ import annotations
+
+from benchmarks.line import Limit, Line, Work
+from benchmarks.training_sides import (
+    BATCH,
+    SIZE,
+    STEPS,
+    arithmetic,
+    check_same_batches,
+    monai_epoch,
+    our_epoch,
+    our_network,
+)
+
+LINE = Line(
+    f"the same with our network on both sides, {STEPS} steps of {BATCH} × {SIZE} × {SIZE}",
+    "our network in float32, channels first, in MONAI's loop",
+    wanted=3.0,
+    of=(STEPS * BATCH, "slices"),
+    repeats=7,
+    measures_memory=False,
+    needs=("monai",),
+)
+
+ours = our_epoch
+same = check_same_batches
+
+
+def peer() -> Work:
+    import torch
+
+    return monai_epoch(our_network().to(memory_format=torch.contiguous_format))
+
+
+def limit() -> Limit:
+    return arithmetic(our_network())

@@ -1,0 +1,68 @@
+"""How much of our training step is the network itself."""
+
+from __future__ import annotations
+
+from benchmarks.line import Limit, Line, Work
+from benchmarks.training_sides import BATCH, CLASSES, SIZE, STEPS, arithmetic, our_epoch, our_network, slices
+
+LINE = Line(
+    "share of our training step that is the network's own forward + backward",
+    "the same network alone, in the same precision, on batches at hand",
+    wanted=0.9,
+    of=(STEPS * BATCH, "slices"),
+    repeats=9,
+)
+
+ours = our_epoch
+
+
+def peer() -> Work:
+    import torch
+
+    from steelyard.precision import autocast, fastest_precision
+
+    device = torch.device("cpu")
+    precision = fastest_precision(device)
+    network = our_network().train()
+    images = slices().images[:BATCH].contiguous(memory_format=torch.channels_last)
+    by_logits = torch.randn(BATCH, CLASSES, SIZE, SIZE) / (BATCH * SIZE * SIZE)
+
+    def work() -> None:
+        for _ in range(STEPS):
+            network.zero_grad(set_to_none=True)
+            with autocast(device, precision):
+                logits = network(images)
+            logits.backward(by_logits.to(logits.dtype))
+
+    return work
+
+
+def same() -> None:
+    """One is a part of the other: `fit` calls the same network in the same way."""
+
+
+def limit() -> Limit:
+    return arithmetic(our_network())
+
+
+def notes() -> list[str]:
+    """Where the rest goes, by the profiler."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    work = our_epoch()
+    work()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        work()
+    events = profiler.key_averages()
+    whole = sum(event.self_cpu_time_total for event in events)
+    outside = {
+        "augmentation": ("aten::grid_sampler_2d", "aten::affine_grid_generator"),
+        "loss": ("_SoftCounts", "_SoftCountsBackward"),
+        "optimiser": ("Optimizer.step#SGD.step",),
+    }
+    said = []
+    for what, names in outside.items():
+        found = sum(event.cpu_time_total for event in events if event.key in names)
+        said.append(f"{what} {found / whole:.1%}")
+    return [f"of the step, by torch's profiler ({torch.get_num_threads()} threads): {', '.join(said)}"]
