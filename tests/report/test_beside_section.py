@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from written_study import WrittenRun, write_study
 
 from steelyard.errors import BadData
 from steelyard.report.beside_section import beside_section, different_settings
 from steelyard.report.read import Study, read_study
 from steelyard.report.write import write_report
+from written_study import WrittenRun, write_study
 
 PATIENT = {"folds": {"by": "patient", "count": 5}, "compare": {"baseline": "a"}, "study": {"name": "x"}}
 SEQUENCE = {"folds": {"by": "sequence", "count": 5}, "study": {"name": "y"}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from written_study import WrittenRun, block, difference, write_differences, write_prediction, write_study
 
 from steelyard.report.case_pages import CaseSection, case_sections
 from steelyard.report.comparison import comparisons
@@ -15,6 +14,7 @@ from steelyard.report.missed_table import missed_table
 from steelyard.report.read import read_study
 from steelyard.report.tables import organ_table, patient_table, summary_table
 from steelyard.scores import Score
+from written_study import WrittenRun, block, difference, write_differences, write_prediction, write_study
 
 
 def error(value: float, case: str, organ: str = "liver") -> Score:

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import polars as pl
-from written_study import WrittenRun, write_study
 
 from steelyard.report.charts import iou_charts, loss_charts, loss_styles, patient_charts
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.read import read_study
+from written_study import WrittenRun, write_study
 
 CASES = {"p1_a": {"liver": 0.25, "left_kidney": 0.5}, "p2_a": {"liver": 0.75, "left_kidney": None}}
 

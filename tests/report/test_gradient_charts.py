@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from written_study import WrittenRun, write_study
 
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.gradient_charts import HEIGHT, LINE, TOP, WIDTH, kind_charts, organ_charts
@@ -23,6 +22,7 @@ from steelyard.report.gradient_shares import (
 from steelyard.report.read import read_study
 from steelyard.report.write import write_report
 from steelyard.study.gradient_kinds import KINDS
+from written_study import WrittenRun, write_study
 
 CASES = {"p1_a": {"liver": 0.25, "left_kidney": 0.5}, "p2_a": {"liver": 0.75, "left_kidney": None}}
 EARLY = {

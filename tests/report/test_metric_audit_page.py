@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.errors import BadData, BadSpec
 from steelyard.evaluate import parse_labels
@@ -22,6 +21,7 @@ from steelyard.scores import Score
 from steelyard.study.damage import DAMAGES
 from steelyard.study.metric_audit import AuditRow, MetricAudit, Skipped
 from steelyard.volume import Volume
+from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written_study import LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.report.case_pages import case_sections
 from steelyard.report.comparison import comparisons
@@ -17,6 +16,7 @@ from steelyard.report.table import Table
 from steelyard.report.tables import global_table, organ_table
 from steelyard.report.tasks_table import tasks_tables
 from steelyard.report.write import write_report
+from written_study import LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 
 def together(loss: str, liver: float, kidney: float) -> WrittenRun:

@@ -6,10 +6,10 @@ import re
 
 import numpy as np
 from PIL import Image
-from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.report.overlays import Figure, Panel, draw, pick_cases, shown_condition
 from steelyard.report.read import read_study
+from written_study import GRID, LABELS, WrittenRun, block, write_images, write_prediction, write_study
 
 LIVER = LABELS.organs[0]
 

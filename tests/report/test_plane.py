@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from written_study import WrittenRun, write_study
 
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.drawing import ticks
@@ -13,6 +12,7 @@ from steelyard.report.plane import planes
 from steelyard.report.read import read_study
 from steelyard.report.write import write_report
 from steelyard.scores import Score
+from written_study import WrittenRun, write_study
 
 
 def share(metric: str, value: float | None, case: str | None = None) -> Score:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from written_study import GRID, WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.report.random_slices import random_slices
 from steelyard.report.read import read_study
+from written_study import GRID, WrittenRun, block, write_images, write_prediction, write_study
 
 SOLID = slice(0, 4), slice(0, 6)
 

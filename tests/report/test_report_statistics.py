@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written_study import WrittenRun, difference, write_differences, write_ranks, write_study
 
 from steelyard.errors import BadData
 from steelyard.report.comparison import comparisons
@@ -24,6 +23,7 @@ from steelyard.report.wording import in_short
 from steelyard.report.write import write_report
 from steelyard.scores import Score
 from steelyard.study.compare import write_comparisons
+from written_study import WrittenRun, difference, write_differences, write_ranks, write_study
 
 FIRST = WrittenRun(
     "first",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from written_study import WrittenRun, write_study
 
 from steelyard.report.comparison import Comparison, comparisons
 from steelyard.report.means import ranks
@@ -14,6 +13,7 @@ from steelyard.report.read import read_study
 from steelyard.report.table import Cell, Table
 from steelyard.report.tables import global_table, organ_table, patient_table, summary_table
 from steelyard.scores import Score
+from written_study import WrittenRun, write_study
 
 UNEVEN = WrittenRun(
     "first",

@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from written_study import WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.report import viewer_page
 from steelyard.report.write import write_report
+from written_study import WrittenRun, block, write_images, write_prediction, write_study
 
 CASES = {"p1_a": {"liver": 0.6, "left_kidney": 0.8}, "p2_a": {"liver": 0.2, "left_kidney": 0.4}}
 LIVER = block(slice(0, 2), slice(1, 4))

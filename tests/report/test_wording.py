@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 
-from written_study import WrittenRun, write_study
-
 from steelyard.report.read import read_study
 from steelyard.report.wording import flattened, in_short, manifest, warnings, what_was_run
+from written_study import WrittenRun, write_study
 
 
 def run(loss: str, liver: float, *, fold: int = 0, seed: int = 1, state: str = "done", patients: int = 2) -> WrittenRun:

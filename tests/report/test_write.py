@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from written_study import WrittenRun, block, write_images, write_prediction, write_study
 
 from steelyard.errors import BadData
 from steelyard.report.write import write_report
+from written_study import WrittenRun, block, write_images, write_prediction, write_study
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = (
