@@ -100,3 +100,27 @@ def test_shapes_after_the_patients_are_kept():
     low, high = studentised_interval(x, seed=1, resamples=199)
     assert low.shape == high.shape == mean_p(x, seed=1, resamples=199).shape == (3, 4)
     np.testing.assert_allclose(low[2, 1], studentised_interval(x[:, 2, 1, None], seed=1, resamples=199)[0][0])
+
+
+@pytest.mark.parametrize("patients", [4, 9, 33])
+def test_many_comparisons_at_once_are_those_of_the_definition_one_by_one(patients):
+    """Also where differences are tiny, huge or nearly all equal; more comparisons than are taken at once."""
+    random = np.random.default_rng(patients)
+    x = random.gamma(0.5, 1, (patients, 7, 5)) - random.uniform(0, 1, (7, 5))
+    x[:, 1] *= 1e-120
+    x[:, 2] *= 1e120
+    x[:, 3] += 1e4
+    low, high = studentised_interval(x, seed=8, resamples=1999)
+    draws = draw_patients(patients, size=patients, resamples=1999, seed=8).astype(int)
+    who = np.stack([np.repeat(np.arange(patients), times) for times in draws.T])
+    for place in np.ndindex(7, 5):
+        one = x[(slice(None), *place)]
+        samples = one[who]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (samples.mean(axis=1) - one.mean()) / (samples.std(axis=1, ddof=1) / patients**0.5)
+        if np.isfinite(t).all():
+            t.sort()
+            ends = one.mean() - t[[1949, 49]] * one.std(ddof=1) / patients**0.5
+            np.testing.assert_allclose((low[place], high[place]), ends, rtol=1e-6)
+        assert low[place] <= one.mean() <= high[place]
+    assert patients < 9 or np.isfinite(low).all()

@@ -23,7 +23,7 @@ from steelyard.stats.paired import LEVEL, Floats, by_patient_count
 RESAMPLES = 9_999  # (RESAMPLES + 1) · .025 is whole, so the interval's ends are t values that occurred
 SMALLER_SHARE = 0.6  # of the patients, in the resamples for p values; see `mean_p`
 NO_SPREAD = 1e-12  # relative to the variance: rounding leaves a little in resamples of equal differences
-CELLS_AT_ONCE = 400_000  # resamples × comparisons in memory: more leaves the cache
+CELLS_AT_ONCE = 40_000  # resamples × comparisons in memory: more leaves the cache
 
 
 def studentised_interval(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> tuple[Floats, Floats]:
@@ -69,10 +69,11 @@ def mean_p(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> Flo
 def draw_patients(patients: int, *, size: int, resamples: int, seed: int) -> Floats:
     """(patients, resamples): how often each patient is in each resample of that size. Depends on these four alone."""
     drawn = np.random.default_rng([seed, patients, size]).integers(patients, size=(size, resamples), dtype=np.uint32)
-    cells = drawn * np.int64(resamples)
-    cells += np.arange(resamples)
-    counts = np.bincount(cells.ravel(), minlength=patients * resamples)
-    return counts.reshape(patients, resamples).astype(np.float64)
+    counts = np.zeros(patients * resamples)
+    columns = np.arange(resamples)
+    for row in drawn:  # one draw of every resample, so that no cell is met twice
+        counts[row * np.int64(resamples) + columns] += 1
+    return counts.reshape(patients, resamples)
 
 
 def _resampled(
@@ -106,9 +107,8 @@ def _t_values(draws: Floats, centred: Floats, variance: Floats) -> Floats:
     t = np.square(means)
     spread -= t
     flat = spread <= NO_SPREAD * variance
-    np.maximum(spread, 0, out=spread)
-    np.sqrt(spread, out=spread)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # where flat, replaced below
+        np.sqrt(spread, out=spread)
         np.divide(means, spread, out=t)
     t *= np.sqrt(size - 1)
     if flat.any():
