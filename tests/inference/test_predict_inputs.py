@@ -15,7 +15,7 @@ from hand_made_runs import bright, write_run, write_scan
 from phantoms import OUT_PHASE, T2_SPIR, write_chaos_patient
 from steelyard.errors import BadData, BadSpec
 from steelyard.inference.inputs import InputCase, find_inputs
-from steelyard.inference.sequences import sequence_of
+from steelyard.inference.sequences import is_unlike, matches, sequence_of
 from steelyard.io.dicom_folder import FoundSeries
 from steelyard.study.model import Model, load_model
 
@@ -208,6 +208,16 @@ def series(
 )
 def test_names_and_echo_times_tell_sequences(one: FoundSeries, told: str | None) -> None:
     assert sequence_of(one, [one]) == told
+
+
+@pytest.mark.parametrize("phase", ["ct", "CT"])
+def test_no_mr_series_is_taken_for_ct(phase: str) -> None:
+    for one in (series("LAVA", 2.2), series("subtraction"), series("T1DUAL_InPhase", 4.6)):
+        assert is_unlike(one, phase, [one])
+        assert not matches(one, phase, [one])
+    scan = series("abdomen", modality="CT")
+    assert matches(scan, phase, [scan])
+    assert not is_unlike(scan, phase, [scan])
 
 
 @pytest.mark.parametrize(("short", "long"), [(2.3, 4.6), (1.15, 2.3)])

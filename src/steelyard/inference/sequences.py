@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from steelyard.io.dicom_folder import FoundSeries
 
+KNOWN = ("t1_in", "t1_out", "t2_spir", "ct")
 PAIR = (1.7, 2.3)  # in-phase over out-phase echo time: 2 at every field strength, rounded by the scanner
 LONGEST_DUAL_MS = 7.0  # of a dual echo's first in-phase image: 4.6 ms at 1.5 T
 LONGEST_T1_MS = 25.0
@@ -48,8 +49,8 @@ def sequence_of(series: FoundSeries, exam: Sequence[FoundSeries]) -> str | None:
 
 def matches(series: FoundSeries, phase: str, exam: Sequence[FoundSeries]) -> bool:
     """Whether a series is the named sequence; names that are not CHAOS's are looked for in the series' own names."""
-    if phase in ("t1_in", "t1_out", "t2_spir", "ct"):
-        return sequence_of(series, exam) == phase
+    if phase.lower() in KNOWN:
+        return sequence_of(series, exam) == phase.lower()
     wanted = re.sub(r"[^a-z0-9]+", "", phase.lower())
     return bool(wanted) and any(
         wanted in re.sub(r"[^a-z0-9]+", "", said.lower()) for said in (series.protocol, series.description)
@@ -59,7 +60,9 @@ def matches(series: FoundSeries, phase: str, exam: Sequence[FoundSeries]) -> boo
 def is_unlike(series: FoundSeries, phase: str, exam: Sequence[FoundSeries]) -> bool:
     """Whether a series is certainly not the named sequence."""
     found = sequence_of(series, exam)
-    return phase in ("t1_in", "t1_out", "t2_spir", "ct") and found is not None and found != phase
+    if phase.lower() == "ct" and series.modality == "MR":
+        return True
+    return phase.lower() in KNOWN and found is not None and found != phase.lower()
 
 
 def _by_echo(series: FoundSeries, exam: Sequence[FoundSeries]) -> str | None:
