@@ -7,7 +7,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 RT_UTILS := .venv-rt-utils
 
-.PHONY: demo test check lint types layers install clean
+.PHONY: demo test check lint types layers bench bench-check install clean
 
 demo: $(CORE)  ## train two losses on phantoms and write the report
 	$(BIN)/steelyard demo
@@ -26,6 +26,13 @@ types: $(DEV)
 
 layers: $(DEV)
 	$(BIN)/lint-imports
+
+bench: $(DEV)  ## measure everything beside its peers and write docs/benchmarks.md: half an hour on a quiet machine
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.growth
+
+bench-check: $(DEV)  ## fail where a ratio fell behind benchmarks/baseline.json; by hand, on a quiet machine
+	$(BIN)/python -m benchmarks.check
 
 install: $(DEV)  ## the environment with everything that tests need
 

@@ -41,12 +41,13 @@ def our_network() -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def our_epoch() -> Work:
+def our_epoch(device: str = "cpu") -> Work:
     """`fit` for one epoch, with the study's augmentation, in the precision that a study takes on this machine."""
     import torch
 
     from steelyard.batches.affine import RandomAffine
     from steelyard.batches.order import Batches
+    from steelyard.batches.slices import SliceSet
     from steelyard.losses import IoULoss
     from steelyard.precision import fastest_precision
     from steelyard.train import Schedule, fit
@@ -58,10 +59,12 @@ def our_epoch() -> Work:
         def epoch(self, rows: list) -> None:
             pass
 
-    network = our_network()
-    batches = Batches(slices(), batch_size=BATCH, seed=1, augmentation=RandomAffine())
+    used, held = torch.device(device), slices()
+    network = our_network().to(used)
+    held = SliceSet(held.images.to(used), held.labels.to(used))
+    batches = Batches(held, batch_size=BATCH, seed=1, augmentation=RandomAffine())
     loss = IoULoss(fp_weight=PRICES[0], fn_weight=PRICES[1])
-    schedule = Schedule(epochs=1, precision=fastest_precision(torch.device("cpu")))
+    schedule = Schedule(epochs=1, precision=fastest_precision(used))
     return lambda: fit(
         network,
         loss,

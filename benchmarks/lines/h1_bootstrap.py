@@ -67,7 +67,7 @@ def their_intervals(seen):
 
 
 def same() -> None:
-    """Exactly: from our own draws, with the resamples' means and variances taken in two passes. And scipy's, but for its other draws."""
+    """Exactly: means and variances of our own resamples in two passes. And scipy's, but for its other draws."""
     import numpy as np
 
     from steelyard.stats.studentised import draw_patients, studentised_interval

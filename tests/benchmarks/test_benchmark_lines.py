@@ -1,0 +1,103 @@
+"""Every line of the benchmarks: it has all its parts, says what it wants, and declares what it needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+from benchmarks.__main__ import chosen_lines
+from benchmarks.line import Line, line_names, missing, module_of
+
+import benchmarks
+
+FOLDER = Path(benchmarks.__file__).parent
+PEERS = {  # packages that only peers use
+    "monai",
+    "nnunetv2",
+    "onnx",
+    "onnxruntime",
+    "segmentation_models_pytorch",
+    "surface_distance",
+}
+
+
+@pytest.mark.parametrize("name", line_names())
+def test_a_line_has_all_its_parts_and_wants_something(name: str):
+    module = module_of(name)
+    for part in ("ours", "peer", "same", "limit"):
+        assert callable(getattr(module, part)), part
+    line = module.LINE
+    assert any(w is not None for w in (line.wanted, line.wanted_memory, line.wanted_mib, line.wanted_seconds))
+    assert line.measures_memory or (line.wanted_memory is None and line.wanted_mib is None)
+    assert (module.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", line_names())
+def test_a_line_declares_the_packages_variables_and_devices_that_it_uses(name: str):
+    used = _names_in(FOLDER / "lines" / f"{name}.py") | _imported_from_shared_files(name)
+    assert used <= set(module_of(name).LINE.needs)
+
+
+def test_what_is_missing_is_told(monkeypatch):
+    line = Line("a", "b", wanted=1.0, needs=("STEELYARD_NOT_THERE", "numpy", "no_such_package_at_all"))
+    monkeypatch.delenv("STEELYARD_NOT_THERE", raising=False)
+    assert missing(line) == ["STEELYARD_NOT_THERE", "no_such_package_at_all"]
+    monkeypatch.setenv("STEELYARD_NOT_THERE", "/somewhere")
+    assert missing(line) == ["no_such_package_at_all"]
+
+
+def test_lines_are_chosen_by_the_beginnings_of_their_names():
+    known = line_names()
+    assert chosen_lines([]) == known
+    assert chosen_lines(["a1", "b"]) == [name for name in known if name.startswith(("a1", "b"))]
+    with pytest.raises(SystemExit, match="no line is named zz"):
+        chosen_lines(["a1", "zz"])
+
+
+def test_losses_of_small_shapes_agree_with_monai_and_others_are_found_out():
+    from benchmarks.loss_sides import check_same, monai_tversky
+
+    from steelyard.losses import IoULoss
+
+    check_same(IoULoss(fp_weight=0.5, fn_weight=1.5), monai_tversky(alpha=0.5, beta=1.5), (2, 3, 16, 16))
+    with pytest.raises(AssertionError, match="gradients differ"):
+        check_same(IoULoss(fp_weight=1.5, fn_weight=0.5), monai_tversky(alpha=0.5, beta=1.5), (2, 3, 16, 16))
+
+
+def _names_in(file: Path) -> set[str]:
+    """Peers' packages that a file imports, variables of the environment that it reads, and the device `cuda`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = _peers_in(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "cuda":
+            found.add("cuda")
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            found.add(ast.literal_eval(node.slice))
+    return found
+
+
+def _imported_from_shared_files(name: str) -> set[str]:
+    """The peers' packages of those shared functions that the line imports by name."""
+    tree = ast.parse((FOLDER / "lines" / f"{name}.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchmarks.")):
+            continue
+        shared = importlib.import_module(node.module or "")
+        names = {alias.name for alias in node.names}
+        for part in ast.parse(Path(shared.__file__ or "").read_text(encoding="utf-8")).body:
+            if isinstance(part, ast.FunctionDef) and part.name in names:
+                found |= _peers_in(part)
+    return found
+
+
+def _peers_in(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found & PEERS
