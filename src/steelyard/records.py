@@ -215,7 +215,7 @@ CRF: Mapping[str, Check] = {
     "cases.*.voxels": lambda value: _is_count(value) and value > 0,
     "cases.*.voxels_changed": _is_count,
     "cases.*.voxels_unlike_the_runs_own": _is_count,
-    "cases.*.seconds?": _is_amount,
+    "cases.*.seconds": _is_amount,
 }
 PREDICTION: Mapping[str, Check] = {
     "organs": _is_list,
@@ -226,7 +226,7 @@ PREDICTION: Mapping[str, Check] = {
     "cases": _is_list,
     "cases.*": _is_object,
     "cases.*.name": is_plain_name,
-    "cases.*.place": _is_text,
+    "cases.*.place": lambda value: isinstance(value, str),
     "cases.*.sequence?": _is_text,
     "cases.*.status": lambda value: value in ("done", "failed"),
     "cases.*.reason?": lambda value: isinstance(value, str),
@@ -256,7 +256,7 @@ STUDY: Mapping[str, Check] = SPEC | {
     "runs.*.organ?": lambda value: value is None or _is_text(value),
     "runs.*.epochs?": _is_count,
     "warnings": _is_list,
-    "warnings.*": _is_text,
+    "warnings.*": lambda value: isinstance(value, str),
 }
 
 

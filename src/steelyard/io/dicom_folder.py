@@ -183,7 +183,7 @@ def _image(file: Path) -> _Image | str:
         if "LOCALIZER" in text(data, "ImageType", name).upper():
             return "localizer image"
         if "Rows" not in data:
-            return "no image" if not modality else f"{modality} without image"
+            return f"{_one_line(modality)} without image" if _one_line(modality) else "no image"
         if (
             text(data, "SamplesPerPixel", name) not in ("", "1")
             or text(data, "PhotometricInterpretation", name) not in GREY
