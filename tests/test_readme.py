@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from phantoms import write_chaos_patient
+from steelyard.datasets.phantom import write_phantom
+from steelyard.study.plan import make_plan
+from steelyard.study.run import run_study
 from steelyard.study.spec import parse_spec
-from studies import steelyard, write_patients
+from studies import steelyard, tiny_spec, write_patients
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,6 +81,24 @@ def test_the_calibration_has_a_plan_and_a_price(tmp_path: Path) -> None:
     assert "epochs, as many as" in done.stdout
 
 
+def test_a_scan_goes_in_and_organs_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = run_study(make_plan(tiny_spec(write_patients(tmp_path), tmp_path / "runs")), console=Console(quiet=True))
+    write_phantom(tmp_path / "exam", patients=1, seed=3, size=64, slices=8)
+    run = next(study.glob("*iou0515*"))
+    in_use = {"predict", "evaluate", "figure", "view", "export-model"}
+    told = [command for command in commands() if command[0] in in_use and "SOURCE" not in command]
+    told = [command for command in told if any(word.startswith(("$RUN", "runs/chaos-quick")) for word in command)]
+    assert {command[0] for command in told} == in_use
+    for command in told:
+        words = [word.replace("$RUN", str(run)).replace("runs/chaos-quick", str(study)) for word in command]
+        done = steelyard(*words)
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "organs" / "volumes.csv").is_file()
+    assert (tmp_path / "model.png").is_file()
+    assert (tmp_path / "network.onnx").is_file()
+
+
 def test_the_audit_answers() -> None:
     (told,) = [command for command in commands() if command[0] == "audit" and ":" in command[1]]
     done = steelyard(*told, "--no-processes")
@@ -95,7 +117,7 @@ def test_every_command_and_option_of_the_table_exists() -> None:
     assert verbs == firsts
     for command in commands():
         words = [word.strip("[]") for word in command]
-        verb = words[:2] if words[0] == "data" else words[:1]
+        verb = words[:2] if words[0] in ("data", "figure") and "|" not in words[1] else words[:1]
         told = steelyard(*verb, "--help")
         assert told.returncode == 0
         for word in words:
