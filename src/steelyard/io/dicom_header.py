@@ -216,6 +216,11 @@ def _check_scan(data: pydicom.Dataset, name: ImageName) -> None:
         raise BadData(
             f"{name} holds {shown[:MANY_CHARACTERS]!r} pixels, not grey ones. Choose the grey series.", file=name.file
         )
+    if shown == "MONOCHROME1" and modality != "CT":  # Hounsfield units stay what they are, however they are shown
+        raise BadData(
+            f"{name} stores what is bright as low values (MONOCHROME1). Export the series as MONOCHROME2.",
+            file=name.file,
+        )
 
 
 def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> SliceHeader:
