@@ -44,8 +44,8 @@ ODD_INTEGERS = (
 ODD_NUMBERS = (0.0, -0.0, math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 1e39, 10**30, 0.1, -1.5)
 ODD_TEXTS = (
     "", " ", "\n", "first\nsecond", "a\r\nb", "\u2028\u2029\x85", "\0", "nul\0inside", "\x1b[31mred\x1b[0m", "é",
-    "漢字", "\U0001f9ea", "\ud800", "\u202eright to left", "../../up", "/dev/full", "%s%n", "{}", "{0}", "NaN", "inf", "1e999",
-    "1\\2\\3\\4\\5\\6", "-", "~", "$HOME", "$NOT_SET_ANYWHERE", "x" * 100_000, "9" * 5000,
+    "漢字", "\U0001f9ea", "\ud800", "\u202eright to left", "../../up", "/dev/full", "%s%n", "{}", "{0}", "NaN", "inf",
+    "1e999", "1\\2\\3\\4\\5\\6", "-", "~", "$HOME", "$NOT_SET_ANYWHERE", "x" * 100_000, "9" * 5000,
 )  # fmt: skip
 DEEP = 200_000  # levels of nesting
 TRANSFER_SYNTAXES = (
