@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,20 @@ def test_it_lists_every_image_of_the_scan_in_the_order_of_slices(scan: Series, w
     assert (study.ReferencedSOPInstanceUID, series.SeriesInstanceUID) == ("1.2.826.77.1", "1.2.826.77.2")
     images = [pydicom.dcmread(file).SOPInstanceUID for file in scan.files]
     assert [item.ReferencedSOPInstanceUID for item in series.ContourImageSequence] == images
+
+
+def test_a_contour_of_more_than_64_kilobytes_is_stored_as_numbers(tmp_path: Path):
+    layout = replace(LAYOUT, shape=(2, 120, 120))
+    scan = write_scan(tmp_path / "scan", layout)
+    labels = np.zeros(layout.shape, np.uint8)
+    labels[0, 1:-1, 1:-1] = 1
+    labels[0, 3:-3:3, 3:-3:3] = 0  # a sieve: every hole is joined to the one outline
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pydicom warns of numbers that it stores as bytes of unknown kind
+        write_rtstruct(tmp_path / "rt.dcm", LabelMap(labels, scan.geometry, CHAOS_MR), scan)
+    (contour,) = pydicom.dcmread(tmp_path / "rt.dcm").ROIContourSequence[0].ContourSequence
+    assert len("\\".join(map(str, contour.ContourData))) > 65_536
+    assert len(contour.ContourData) == 3 * contour.NumberOfContourPoints
 
 
 def test_a_voxel_is_outlined_where_it_lies(scan: Series, tmp_path: Path):

@@ -16,7 +16,7 @@ from pathlib import Path
 import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from steelyard.errors import BadData
 from steelyard.io.contours import outlines
@@ -84,7 +84,7 @@ def _empty_object(image: Dataset) -> hd.base.SOPClass:
                 manufacturer=MANUFACTURER,
                 manufacturer_model_name="steelyard",
                 software_versions=VERSION,
-                transfer_syntax_uid=ExplicitVRLittleEndian,
+                transfer_syntax_uid=ImplicitVRLittleEndian,  # explicit VR has no room for a contour of 64 kB
                 series_description=DESCRIPTION,
                 specific_character_set=UTF_8,
             )
