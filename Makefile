@@ -7,13 +7,16 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 RT_UTILS := .venv-rt-utils
 
-.PHONY: demo test check lint types layers bench bench-check install clean
+.PHONY: demo test fuzz check lint types layers bench bench-check install clean
 
 demo: $(CORE)  ## train two losses on phantoms and write the report
 	$(BIN)/steelyard demo
 
 test: $(DEV) $(RT_UTILS)/.done  ## the whole suite, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz: $(DEV)  ## ten thousand damaged files against every reader, in about half an hour; see docs/hardening.md
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz --inputs 10000
 
 check: lint types layers test  ## all that CI runs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,32 @@ def test_a_name_like_no_other_gets_no_guess():
     line = unknown_name("loss", "zzzz", KNOWN)
     assert "mean" not in line
     assert "Known: crossE" in line
+
+
+@pytest.mark.parametrize(
+    ("came", "line"),
+    [
+        ("first\nsecond\r\n third\u2028fourth\x85fifth", "first second third fourth fifth"),
+        ("red \x1b[31m and nul \0", "red \ufffd[31m and nul \ufffd"),
+        ("turned \u202e round", "turned \ufffd round"),
+        ("half a pair \ud800", "half a pair \ufffd"),
+        ("α, 漢字 and 🧪 stay", "α, 漢字 and 🧪 stay"),
+    ],
+)
+def test_an_error_is_one_line_whatever_came_with_a_file(came: str, line: str):
+    assert str(BadData(came)) == line
+    assert BadSpec(came, "b").errors == (line, "b")
+    assert str(BadSpec(came)).encode() == line.encode()
+
+
+def test_a_line_without_end_loses_its_middle_and_keeps_its_remedy():
+    line = str(BadData("x.toml: came " + "a" * 100_000 + ". Correct it."))
+    assert line.startswith("x.toml: came aaa")
+    assert line.endswith("aaa. Correct it.")
+    assert len(line) < 2010
+
+
+def test_errors_survive_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(BadSpec("first\nline", "second")))
+    assert error.errors == ("first line", "second")
+    assert pickle.loads(pickle.dumps(BadData("cut", file=Path("a")))).file == Path("a")

@@ -227,7 +227,7 @@ def _write_nifti(folder: Path) -> None:
         write_label_map(folder / f"labels{ending}" / f"a{ending}", LabelMap(labels, geometry, CHAOS_MR))
     named = blocks(liver=1, spleen=2)
     save(folder / "named" / "a.nii.gz", named, header=label_table({1: "liver", 2: "spleen"}))
-    zeros = np.zeros((300, 300, 300), np.uint8)  # 27 MB in 30 kB: what a liar may claim more of
+    zeros = np.zeros((100, 100, 100), np.uint8)  # 1 MB in 1 kB: a liar may claim more
     zeros[0, 0, 0] = 1
     save(folder / "empty" / "a.nii.gz", zeros)
 
