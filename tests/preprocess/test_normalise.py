@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from steelyard.preprocess.normalise import body_mask, normalise
+from steelyard.preprocess.normalise import _without_holes, body_mask, normalise
 
 
 def patient() -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +75,12 @@ def test_the_scan_itself_is_not_changed():
     kept = image.copy()
     normalise(image, body_mask(image))
     assert np.array_equal(image, kept)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 0.75, 0.95, 1.0])
+def test_holes_are_those_that_scipy_fills_slice_by_slice(share):
+    random = np.random.default_rng(3)
+    for shape in ((1, 1, 1), (2, 3, 1), (3, 9, 14), (2, 40, 30)):
+        mask = random.random(shape) < share
+        expected = np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
+        np.testing.assert_array_equal(_without_holes(mask), expected)

@@ -159,3 +159,25 @@ def test_a_constant_image_stays_constant_inside_and_the_fill_is_whole_far_outsid
     mapped = plane.to_network(np.full((1, 30, 20), 7.0), fill=-3.0)[0]
     assert mapped[20, 20] == pytest.approx(7, abs=1e-5)
     assert mapped[0, 0] == mapped[39, 0] == mapped[0, 39] == -3
+
+
+@pytest.mark.parametrize("shape", [(12, 9), (7, 12), (5, 6), (8, 8), (1, 30)])
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (2.0, -3.0), (-40.0, 1.0), (6.0, 29.0)])
+def test_whole_steps_are_copied_to_what_the_matrices_give(monkeypatch, shape, offset):
+    """A step of one pixel and whole offsets need no arithmetic, also where scan and square hardly or never meet."""
+    plane, general = (PlaneMap(shape, 8, (1.0, 1.0), offset) for _ in range(2))
+    monkeypatch.setitem(general.__dict__, "_shift", None)  # as for any other step
+    assert plane._shift == offset
+    slices = RANDOM.random((2, *shape), np.float32)
+    labels = (slices * 200).astype(np.uint8)
+    probabilities = RANDOM.dirichlet((1, 1, 1), (2, 8, 8)).transpose(3, 0, 1, 2).astype(np.float32)
+    np.testing.assert_allclose(plane.to_network(slices, fill=-9.0), general.to_network(slices, fill=-9.0), atol=1e-6)
+    np.testing.assert_array_equal(plane.labels_to_network(labels), general.labels_to_network(labels))
+    np.testing.assert_allclose(
+        plane.probabilities_to_native(probabilities), general.probabilities_to_native(probabilities), atol=1e-6
+    )
+
+
+def test_half_steps_are_interpolated():
+    assert PlaneMap((8, 8), 8, (1.0, 1.0), (0.5, 0.0))._shift is None
+    assert PlaneMap((8, 8), 8, (1.0, 2.0), (0.0, 0.0))._shift is None

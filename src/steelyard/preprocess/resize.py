@@ -7,8 +7,10 @@ volume is two matrix products.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PlaneMap:
 
     def to_network(self, slices: np.ndarray, *, fill: float) -> np.ndarray:
         """Images (…, rows, columns) → (…, size, size), linear and smoothed when pixels are merged; `fill` outside."""
+        if self._shift is not None:
+            return _moved(slices, self._shift, (self.size, self.size), fill, np.float32)
         rows, columns = (
             _interpolation(self._network_positions(axis), self.native_shape[axis], max(1.0, self.scale[axis]))
             for axis in (0, 1)
@@ -34,6 +38,8 @@ class PlaneMap:
 
     def labels_to_network(self, labels: np.ndarray) -> np.ndarray:
         """Class indices (slice, rows, columns) → (slice, size, size), nearest neighbour, background outside."""
+        if self._shift is not None:
+            return _moved(labels, self._shift, (self.size, self.size), 0, labels.dtype)
         mapped = np.zeros((*labels.shape[:-2], self.size, self.size), labels.dtype)
         row_in, row_out = self._nearest(0)
         column_in, column_out = self._nearest(1)
@@ -45,12 +51,23 @@ class PlaneMap:
 
         Class 0 is the background. Sums over classes stay 1.
         """
+        if self._shift is not None:
+            back = (-self._shift[0], -self._shift[1])
+            native = _moved(probabilities, back, self.native_shape, 0.0, np.float32)
+            native[0] = _moved(probabilities[0], back, self.native_shape, 1.0, np.float32)
+            return native
         rows, columns = (
             _interpolation((np.arange(self.native_shape[axis]) - self.offset[axis]) / self.scale[axis], self.size, 1.0)
             for axis in (0, 1)
         )
         background = _apply(rows, probabilities[:1], columns, 1.0)
         return np.concatenate([background, _apply(rows, probabilities[1:], columns, 0.0)])
+
+    @cached_property
+    def _shift(self) -> tuple[int, int] | None:
+        """Where network pixels are native pixels, which of these is network pixel 0; None where one interpolates."""
+        whole = self.scale == (1.0, 1.0) and all(offset == int(offset) for offset in self.offset)
+        return (int(self.offset[0]), int(self.offset[1])) if whole else None
 
     def _network_positions(self, axis: int) -> np.ndarray:
         return self.offset[axis] + self.scale[axis] * np.arange(self.size)
@@ -108,3 +125,19 @@ def _apply(rows: np.ndarray, planes: np.ndarray, columns: np.ndarray, fill: floa
     return np.matmul(np.matmul(rows, planes.astype(np.float32, copy=False)), columns.T) + fill * (1 - covered).astype(
         np.float32
     )
+
+
+def _moved(
+    planes: np.ndarray, first: tuple[int, int], shape: tuple[int, int], fill: float, dtype: DTypeLike
+) -> np.ndarray:
+    """Planes of that shape whose pixel (0, 0) is pixel `first` of `planes`, with `fill` outside these."""
+    spans = [
+        (max(0, -start), max(0, -start, min(count, there - start)))
+        for start, count, there in zip(first, shape, planes.shape[-2:], strict=True)
+    ]
+    (rows, columns), (from_row, from_column) = ((slice(*span) for span in spans), first)
+    moved = np.full((*planes.shape[:-2], *shape), fill, dtype)
+    moved[..., rows, columns] = planes[
+        ..., rows.start + from_row : rows.stop + from_row, columns.start + from_column : columns.stop + from_column
+    ]
+    return moved
