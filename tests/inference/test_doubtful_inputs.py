@@ -127,7 +127,10 @@ def test_one_pseudonym_is_not_given_to_several_patients(tmp_path: Path, ensemble
     assert not any(who in repr(case) for case in cases for who in ("A-111", "B-222"))
     write_scan(tmp_path / "later" / "1", study="1", PatientID="A-111")
     write_scan(tmp_path / "later" / "2", study="2", PatientID="A-111")
-    assert len(predict(ensemble, tmp_path / "later", tmp_path / "out", formats=("dicom-seg",), pseudonym="P07")) == 2
+    (tmp_path / "later" / "broken.dcm").write_bytes(b"")  # whose it is nobody knows
+    records = predict(ensemble, tmp_path / "later", tmp_path / "out", formats=("dicom-seg",), pseudonym="P07")
+    assert [record.is_done for record in records] == [True, True, False]
+    assert len(predict(ensemble, tmp_path / "scans", tmp_path / "nifti", pseudonym="P07")) == 2
 
 
 def test_a_pseudonym_that_is_none_is_refused_before_anything_is_done(tmp_path: Path, ensemble: Ensemble) -> None:
@@ -221,6 +224,14 @@ def test_voxels_that_are_no_number_are_counted(tmp_path: Path, model: Model) -> 
     nibabel.save(nibabel.Nifti1Image(voxels, AXIAL_RAS), tmp_path / "scan.nii.gz")
     with pytest.raises(BadData, match="2 of its voxels are NaN"):
         found(tmp_path / "scan.nii.gz", model)["scan"].read()
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path, model: Model) -> None:
+    write_scan(tmp_path / "scan")
+    for name in ("IMG-007.dcm", "x.nii.gz"):
+        os.mkfifo(tmp_path / "scan" / name)
+    (case,) = found(tmp_path / "scan", model).values()
+    assert not case.problem
 
 
 def test_endings_in_capitals_are_nifti_too(tmp_path: Path, model: Model) -> None:

@@ -64,10 +64,10 @@ def predict_batch(inputs: Inputs, out: Path, wanted: Prediction, *, console: Con
         BadData: `out` is in use for something else, or cannot be written.
         Interrupted: a signal or a full disk; the same call goes on.
     """
-    impossible = [name for name in wanted.formats if name in NEEDS_DICOM]
-    if impossible and not any(case.is_dicom for case in inputs.cases):
-        raise BadSpec(no_dicom(impossible[0]))
-    if wanted.pseudonym is not None:
+    as_dicom = [name for name in wanted.formats if name in NEEDS_DICOM]
+    if as_dicom and not any(case.is_dicom for case in inputs.cases):
+        raise BadSpec(no_dicom(as_dicom[0]))
+    if wanted.pseudonym is not None and as_dicom:
         _check_pseudonym(wanted.pseudonym, inputs)
     about = fixed(wanted.ensemble, wanted.decide, pseudonym=wanted.pseudonym)
     earlier(out, about)  # before a lock is left in a folder of something else
@@ -87,7 +87,7 @@ def predict_batch(inputs: Inputs, out: Path, wanted: Prediction, *, console: Con
 
 def _check_pseudonym(pseudonym: str, inputs: Inputs) -> None:
     check_pseudonym(pseudonym)
-    patients = len({case.patient for case in inputs.cases if case.is_dicom})
+    patients = len({case.patient for case in inputs.cases if case.patient})
     if patients > 1:
         raise BadSpec(
             f"--pseudonym stands for one patient, and the input holds {patients}: archives would take them for one. "

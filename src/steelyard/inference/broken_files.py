@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.uid import UID
 
 from steelyard.errors import BadData
-from steelyard.io.dicom_folder import walk
+from steelyard.io.dicom_folder import is_pipe, walk
 from steelyard.io.dicom_header import AGAIN, NOT_SCANS, ImageName, dataset, text
 from steelyard.io.dicom_series import is_litter
 
@@ -29,7 +29,7 @@ def broken_files(top: Path, known: set[Path]) -> dict[Path, list[str]]:
     folders_known = {file.parent for file in known}
     for _, _, files in walk(top):
         for file in files:
-            if file in known or is_litter(file):
+            if file in known or is_litter(file) or is_pipe(file):
                 continue
             if (
                 file.suffix.lower() in suffixes

@@ -21,7 +21,7 @@ import numpy as np
 from steelyard.errors import BadData, BadSpec
 from steelyard.inference.broken_files import DICOM_SUFFIXES, broken_files
 from steelyard.inference.exams import Chosen, NotChosen, choose, exams_of
-from steelyard.io.dicom_folder import survey, walk
+from steelyard.io.dicom_folder import is_pipe, survey, walk
 from steelyard.io.dicom_series import Series, read_headers, read_pixels
 from steelyard.io.nifti import SUFFIXES, read_volume
 from steelyard.io.nifti_placement import axial_pixel_mm, placement_doubt
@@ -156,7 +156,8 @@ def _nifti_files(folder: Path) -> list[Path]:
         if is_prediction(parent):
             folders.clear()
             continue
-        found += [file for file in files if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
+        named = [file for file in files if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
+        found += [file for file in named if not is_pipe(file)]
     return found
 
 

@@ -120,6 +120,11 @@ def walk(
         yield Path(parent), folders, [Path(parent, name) for name in sorted(names)]
 
 
+def is_pipe(file: Path) -> bool:
+    """Whether something is there that is no file, a pipe or device, for whose content a reader would wait."""
+    return file.exists() and not file.is_file()
+
+
 def survey(folder: Path) -> Survey:
     """The series in a folder and all folders below, and a count of what was left out."""
     left_out: Counter[str] = Counter()
