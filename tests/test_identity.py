@@ -115,6 +115,7 @@ def told_in(content: bytes, name: str = "") -> list[str]:
         b"<script>" + base64.b64encode(gzip.compress(b"... 19480229 ...")) + b"</script>",
         "Hinterzarten".encode("utf-16-le"),
     ],
+    ids=["plain", "gzip", "base64 of gzip", "two bytes a letter"],  # gzip holds the time of day
 )
 def test_what_is_hidden_would_be_found(hidden: bytes):
     assert len(told_in(hidden)) >= 1
