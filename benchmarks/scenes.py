@@ -28,12 +28,19 @@ def phantoms(*, patients: int, size: int, slices: int) -> Path:
     return folder
 
 
+def patient_id(number: int) -> str:
+    """As the data set calls the patient whose folder has this number."""
+    return f"mr-{number:02d}"
+
+
 def phantom_labels(*, size: int, slices: int):
     """The expert's label map of one phantom."""
     from steelyard.datasets import CaseKey
     from steelyard.datasets.chaos import ChaosDataset
 
-    reference = ChaosDataset(phantoms(patients=2, size=size, slices=slices)).read(CaseKey("1", "t1_in")).reference
+    reference = (
+        ChaosDataset(phantoms(patients=2, size=size, slices=slices)).read(CaseKey(patient_id(1), "t1_in")).reference
+    )
     assert reference is not None
     return reference
 

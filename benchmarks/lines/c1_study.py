@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.line import Limit, Line, Work
 from benchmarks.lines.e1_reading import new_folders
 from benchmarks.pair import environment
-from benchmarks.scenes import phantoms, run_steelyard, study_file
+from benchmarks.scenes import patient_id, phantoms, run_steelyard, study_file
 
 PATIENTS, SIZE, SLICES, EPOCHS, BATCH, SPLIT = 14, 128, 20, 10, 16, 1
 
@@ -61,7 +61,7 @@ def same() -> None:
 
     root = _root()
     for item in volumes(root / "Train_Sets", ["1", "2"]):
-        case = ChaosDataset(root).read(CaseKey(item["patient"], "t1_in"))
+        case = ChaosDataset(root).read(CaseKey(patient_id(int(item["patient"])), "t1_in"))
         assert case.reference is not None
         theirs = np.moveaxis(item["label"][0].numpy(), -1, 0)
         if not np.array_equal(theirs, case.reference.labels):
@@ -122,4 +122,5 @@ def _held_out(root: Path) -> list[str]:
     from steelyard.study.folds import make_folds
 
     fold = make_folds(ChaosDataset(root).keys(("t1_in",)), count=3, by="patient", seed=SPLIT)[0]
-    return sorted(key.patient_id for key in fold.test)
+    held_out = {key.patient_id for key in fold.test}
+    return [str(number) for number in range(1, PATIENTS + 1) if patient_id(number) in held_out]

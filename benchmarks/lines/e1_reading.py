@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.line import Limit, Line, Work
 from benchmarks.machine import copy_bytes_per_second
+from benchmarks.scenes import patient_id
 
 SEQUENCES = ("t1_in", "t1_out", "t2_spir")
 SIZE = 256
@@ -93,7 +94,8 @@ def read_by_them(out: Path) -> list:
             affine[:3, 0] *= -1
         geometry = Geometry(voxels.shape, affine)
         labels = np.searchsorted([0, *(organ.source_value for organ in CHAOS_MR.organs)], source).astype(np.uint8)
-        case = Case(patient.name, patient.name, name, Volume(voxels, geometry), LabelMap(labels, geometry, CHAOS_MR))
+        who = patient_id(int(patient.name))
+        case = Case(who, who, name, Volume(voxels, geometry), LabelMap(labels, geometry, CHAOS_MR))
         prepared = prepare(case, Preprocessing(size=SIZE))
         np.savez(out / f"{patient.name}-{name}.npz", images=prepared.images, labels=prepared.labels)
         found.append(prepared)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.line import Limit, Line, Work
 from benchmarks.lines.e1_reading import new_folders
-from benchmarks.scenes import phantoms, scenes_folder, trained_run
+from benchmarks.scenes import patient_id, phantoms, scenes_folder, trained_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,7 @@ def _prepared() -> np.ndarray:
     from steelyard.datasets.chaos import ChaosDataset
     from steelyard.preprocess.cache import Preprocessing, prepare
 
-    case = ChaosDataset(phantoms(patients=2, size=SIZE, slices=SLICES)).read(CaseKey("1", "t1_in"))
+    case = ChaosDataset(phantoms(patients=2, size=SIZE, slices=SLICES)).read(CaseKey(patient_id(1), "t1_in"))
     return prepare(case, Preprocessing(size=SIZE)).images
 
 
