@@ -64,7 +64,7 @@ def damaged(name: str, content: bytes, rng: Rng) -> bytes:
         change = structured if rng.random() < 0.6 else any_bytes
         try:
             content = change(content, rng)
-        except Exception:  # an earlier change left nothing that can be parsed
+        except (Exception, pl.exceptions.PanicException):  # an earlier change left nothing that can be parsed
             content = any_bytes(content, rng)
     return content
 

@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+import gdcm
 import numpy as np
 import pydicom
 from openjpeg.utils import encode_array
@@ -24,6 +25,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -41,7 +43,7 @@ from written_study import LABELS, WrittenRun, block, write_images, write_predict
 
 Files = dict[str, bytes]
 COMPRESSED = {
-    "jpeg2000": JPEG2000Lossless, "jpegls": JPEGLSLossless, "rle": RLELossless,
+    "jpeg2000": JPEG2000Lossless, "jpegls": JPEGLSLossless, "jpeg": JPEGLosslessSV1, "rle": RLELossless,
     "deflated": DeflatedExplicitVRLittleEndian,
 }  # fmt: skip
 REAL = Path(os.environ.get("STEELYARD_DATA", "/nowhere"))
@@ -102,15 +104,31 @@ def _write_dicom(folder: Path) -> None:
 
 def _compress(file: Path, syntax: str) -> None:
     data = pydicom.dcmread(file)
-    if syntax == JPEG2000Lossless:
+    if syntax in (JPEG2000Lossless, JPEGLosslessSV1):
         frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
-        data.PixelData = encapsulate([encode_array(frame, bits_stored=16, use_mct=False) for frame in frames])
+        if syntax == JPEG2000Lossless:
+            codes = [encode_array(frame, bits_stored=16, use_mct=False) for frame in frames]
+        else:
+            codes = [_jpeg_lossless(file)]
+        data.PixelData = encapsulate(codes)
         data["PixelData"].VR, data.file_meta.TransferSyntaxUID = "OB", syntax
     elif syntax == DeflatedExplicitVRLittleEndian:
         data.file_meta.TransferSyntaxUID = syntax
     else:
         data.compress(syntax, generate_instance_uid=False)
     data.save_as(file)
+
+
+def _jpeg_lossless(file: Path) -> bytes:
+    """The code of a single slice, by GDCM, as no other that is installed writes it."""
+    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(str(file))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    code = change.GetOutput().GetDataElement().GetSequenceOfFragments().GetFragment(0).GetByteValue().GetBuffer()
+    return code.encode("utf-8", "surrogateescape") if isinstance(code, str) else bytes(code)
 
 
 def _real_dicom(folder: Path) -> None:

@@ -94,7 +94,9 @@ def prepare_cached(
     folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing, read: Callable[[], Case]
 ) -> PreparedCase:
     """The prepared case from `folder`, or made by `read` and kept there, named by its files' hash and preprocessing."""
-    path = folder / preprocessing.key / f"{case_id}-{data_hash[:12]}.npz"
+    path = _cached_file(folder, case_id, data_hash, preprocessing)
+    if path.is_dir():
+        raise BadData(f"{path} is a folder where a prepared case is kept. Remove it.", file=path)
     if path.exists():
         try:
             return _load(path)
@@ -113,6 +115,15 @@ def prepare_cached(
     prepared = prepare(read(), preprocessing)
     write_atomically(path, lambda temporary: _save(temporary, prepared))
     return prepared
+
+
+def is_cached(folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing) -> bool:
+    """Whether `prepare_cached` finds a file, which may still be damaged."""
+    return _cached_file(folder, case_id, data_hash, preprocessing).exists()
+
+
+def _cached_file(folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing) -> Path:
+    return folder / preprocessing.key / f"{case_id}-{data_hash[:12]}.npz"
 
 
 def _save(path: Path, prepared: PreparedCase) -> None:
