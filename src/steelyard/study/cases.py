@@ -8,14 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from steelyard.datasets import CaseKey, Dataset
-from steelyard.errors import BadData, Interrupted
+from steelyard.datasets import CaseKey
+from steelyard.errors import Interrupted
 from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.preprocess.cache import PreparedCase, prepare_cached
 from steelyard.runstore import read_json, write_json
+from steelyard.study.manifest import core_count
 from steelyard.study.objects import preprocessing_of
 from steelyard.study.plan import Plan, Run
-from steelyard.volume import Case, LabelMap, Volume
+from steelyard.study.reading import fill_cache, read_labelled
+from steelyard.volume import Volume
 
 Cases = Mapping[CaseKey, PreparedCase]
 Stop = Callable[[], bool]
@@ -25,12 +27,21 @@ def prepare_cases(plan: Plan, runs: Iterable[Run], *, console: Console, stop: St
     """Every case of those runs on the network's grid, from the cache where it is there."""
     preprocessing = preprocessing_of(plan.spec)
     needed = sorted({key for run in runs for key in run.fold.train + run.fold.test})
+    folder = plan.folder.parent / "cache"
     cases = {}
     with console.status("reading cases") if console.is_terminal else contextlib.nullcontext():
+        fill_cache(
+            folder,
+            plan.dataset,
+            [(key, plan.data_hashes[key]) for key in needed],
+            preprocessing,
+            processes=core_count(),
+            while_waiting=lambda: stop_if_asked(stop, "while reading cases"),
+        )
         for key in needed:
             stop_if_asked(stop, "while reading cases")
             cases[key] = prepare_cached(
-                plan.folder.parent / "cache",
+                folder,
                 key.case_id,
                 plan.data_hashes[key],
                 preprocessing,
@@ -62,16 +73,6 @@ def _source(folder: Path) -> object:
         return read_json(folder / "source.json")
     except (OSError, ValueError):
         return None
-
-
-def read_labelled(dataset: Dataset, key: CaseKey) -> tuple[Case, LabelMap]:
-    """The case and its reference; `BadData` where there is none."""
-    case = dataset.read(key)
-    if case.reference is None:
-        raise BadData(
-            f"case {key.case_id}: a reference is needed to train and score; there is none. Leave the case out."
-        )
-    return case, case.reference
 
 
 def stop_if_asked(stop: Stop, when: str) -> None:

@@ -21,9 +21,10 @@ from steelyard.metrics.score_histogram import histogram_scores
 from steelyard.predict import predict_classes, predict_probabilities, to_label_map
 from steelyard.runstore import RunFolder, write_parquet
 from steelyard.scores import Score, to_frame
-from steelyard.study.cases import Cases, Stop, read_labelled, stop_if_asked
+from steelyard.study.cases import Cases, Stop, stop_if_asked
 from steelyard.study.objects import preprocessing_of
 from steelyard.study.plan import Plan, Run, describe
+from steelyard.study.reading import read_labelled
 from steelyard.study.task import task_reference
 from steelyard.volume import Case, LabelMap
 
