@@ -57,3 +57,17 @@ def test_what_cannot_be_shown_is_refused_in_a_line(tmp_path):
         app(["view", str(folder), "--reference", str(tmp_path / "scan.nii.gz")])
     with pytest.raises(BadData, match="neither a study's folder nor a run's"):
         app(["view", str(tmp_path)])
+
+
+def test_predictions_of_one_file_name_are_told_by_their_folders(tmp_path):
+    labels = LabelMap(organ_labels(), GRID, CHAOS_MR)
+    write_volume(tmp_path / "scan.nii.gz", Volume(organ_labels().astype("float32"), GRID))
+    files = [tmp_path / tool / "nifti" / "p7.nii.gz" for tool in ("plain", "crf")] + [tmp_path / "expert.nii.gz"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_label_map(file, labels)
+    page = tmp_path / "page.html"
+    app(["view", str(tmp_path / "scan.nii.gz"), "--prediction", *map(str, files), "--out", str(page)])
+    assert names(page) == ["plain", "crf", "expert"]
+    with pytest.raises(BadSpec, match="two predictions have the same name"):
+        app(["view", str(tmp_path / "scan.nii.gz"), "--prediction", str(files[0]), str(files[0]), "--out", str(page)])

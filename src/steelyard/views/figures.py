@@ -74,9 +74,7 @@ class Source:
             return self._of_folder(on_images).with_predictions(self.predictions)
         if self.scans is not None:
             raise BadSpec("--scans goes with a folder that `predict` wrote. Leave it out.")
-        files = {without_suffix(Path(file)): Path(file) for file in self.predictions}
-        if len(files) < len(self.predictions):
-            raise BadSpec("two predictions have the same file name, by which pictures know them. Rename one.")
+        files = _by_name([Path(file) for file in self.predictions])
         if not files and self.reference is None:
             raise BadSpec(f"{self.place} is an image. Name label maps of it: --prediction FILE, --reference FILE.")
         labels = None if self.labels is None else parse_labels(self.labels)
@@ -95,6 +93,26 @@ class Source:
         if self.scans is not None:
             raise BadSpec(f"{self.place} is no folder that `predict` wrote, and brings its images. Leave --scans out.")
         return cases_of_run(self.place)
+
+
+def _by_name(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names; those of one name by the nearest folder in which all of these differ.
+
+    `predict` names files after scans, so that `a/nifti/p7.nii.gz` and `b/nifti/p7.nii.gz` become `a` and `b`.
+    """
+    alike: dict[str, list[Path]] = {}
+    for file in files:
+        alike.setdefault(without_suffix(file), []).append(file)
+    named: dict[str, Path] = {}
+    for name, own in alike.items():
+        names = [name]
+        if len(own) > 1:
+            levels = zip(*(file.absolute().parts[-2::-1] for file in own), strict=False)
+            names = list(next((level for level in levels if len(set(level)) == len(own)), ()))
+        named |= dict(zip(names, own, strict=False))
+    if len(named) < len(files):
+        raise BadSpec("two predictions have the same name, by which pictures know them. Rename one.")
+    return named
 
 
 @dataclass(frozen=True)
