@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from cyclopts import App
@@ -18,8 +20,12 @@ app = App(
 )
 
 
+FILE_WIDTH = 160  # columns of a table in a file or a pipe, where names must not be cut to a terminal's 80
+
+
 def console() -> Any:
     """Where commands print: plain text, nothing of it read as markup."""
     from rich.console import Console
 
-    return Console(markup=False, emoji=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH
+    return Console(markup=False, emoji=False, width=width)
