@@ -92,7 +92,9 @@ def test_a_missing_counterpart_is_named_on_either_side(tmp_path, extra, lacking)
 def test_folders_without_a_common_name_are_refused(tmp_path):
     save(tmp_path / "truth" / "a.nii", voxels((1, 1, 1)))
     save(tmp_path / "mine" / "b.nii", voxels((1, 1, 1)))
-    assert "no file of" in line_of(BadData, lambda: evaluate_paths(tmp_path / "truth", tmp_path / "mine"))
+    line = line_of(BadData, lambda: evaluate_paths(tmp_path / "truth", tmp_path / "mine"))
+    assert "no file of" in line
+    assert "called b and a; give" in line
 
 
 def test_one_name_in_two_spellings_is_refused(tmp_path):

@@ -188,7 +188,7 @@ def _paired(reference: Place, prediction: Place, series: Series | None, *, allow
     references, predictions = reference.masks(series), prediction.masks(series)
     common = sorted(references.keys() & predictions.keys())
     if not common:
-        hint = "Give counterparts equal names."
+        hint = f"The first are called {min(predictions)} and {min(references)}; give counterparts equal names."
         if any(name.removesuffix(IMAGE_SUFFIX) in predictions for name in references if name.endswith(IMAGE_SUFFIX)):
             hint = f"Files that end in {IMAGE_SUFFIX} are nnU-Net's images; name the folder of labels."
         raise BadData(f"no file of {prediction.path} has the name of one in {reference.path}. {hint}")
