@@ -136,6 +136,17 @@ def test_nifti_files_are_cases_alone_in_folders_and_as_channels(tmp_path: Path, 
     assert list(found(tmp_path / "deeper" / "three_0000.nii.gz", phases)) == ["three"]
 
 
+def test_a_label_map_beside_the_images_is_no_scan(tmp_path: Path, model: Model) -> None:
+    values = np.arange(4 * 40 * 50).reshape(50, 40, 4)
+    for name, voxels in (("image", values), ("reference", values % 5), ("fractions", values % 5 / 4)):
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    cases = found(tmp_path, model)
+    assert cases["image"].read().image.geometry.shape == (4, 40, 50)
+    cases["fractions"].read()
+    with pytest.raises(BadData, match="the numbers 0, 1, 2, 3, 4 and no other"):
+        cases["reference"].read()
+
+
 def test_a_file_that_cannot_be_read_fails_the_series_beside_it(tmp_path: Path, model: Model) -> None:
     write_scan(tmp_path / "whole", study="1")
     write_scan(tmp_path / "cut", study="2")

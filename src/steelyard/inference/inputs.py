@@ -33,6 +33,8 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 LONGEST_NAME = 120  # bytes; file systems hold 255, and a file being written has a longer name
 CHANNEL = re.compile(r"(.+)_(\d{4})$")
 HASHED_AT_ONCE = 1 << 20  # bytes
+LABELS = frozenset((0, 1, 2, 3, 4, 5, 6, 7, 63, 126, 189, 252))  # an image of these numbers alone is a label map
+SAMPLED_EVERY = 97  # voxels; an image shows other numbers among these
 MOST_UNEVEN = 2.5  # sides of an axial pixel: scanners make them nearly square, slices of other planes are thicker
 
 
@@ -72,6 +74,7 @@ class InputCase:
             raise BadData(self.problem)
         if not self.is_dicom:
             image = _finite(_joined([read_volume(files[0]) for files in self.channels], self.sequence))
+            _check_no_label_map(image)
             return Scan(image, None, tuple(f"slice-{k + 1:03d}" for k in range(image.geometry.shape[0])))
         series = [read_headers(files) for files in self.channels]
         image = _finite(_joined([read_pixels(one) for one in series], self.sequence))
@@ -273,6 +276,18 @@ def _finite(image: Volume) -> Volume:
     if odd:
         raise BadData(f"{odd} of its voxels are NaN or infinite, where numbers are wanted. Mend the image.")
     return image
+
+
+def _check_no_label_map(image: Volume) -> None:
+    """Masks lie beside images in many data sets; organs found in them would be numbers like any other."""
+    if not set(np.unique(image.intensities.ravel()[::SAMPLED_EVERY]).tolist()) <= LABELS:
+        return
+    values = np.unique(image.intensities).tolist()
+    if len(values) > 1 and LABELS.issuperset(values):
+        raise BadData(
+            f"it holds the numbers {', '.join(f'{value:g}' for value in values)} and no other, as label maps do. "
+            "Name images alone, or move label maps elsewhere."
+        )
 
 
 def _folder(files: Sequence[Path]) -> Path:
