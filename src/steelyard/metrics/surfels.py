@@ -67,12 +67,13 @@ def pattern_areas_mm2(spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Area of the surfel in each of the 256 patterns, on a grid of that spacing (slice, row, column)."""
     slice_mm, row_mm, column_mm = spacing_mm
     stretch = np.array([row_mm * column_mm, slice_mm * column_mm, slice_mm * row_mm])
-    return np.array([np.linalg.norm(normals * stretch, axis=1).sum() for normals in _pattern_normals()])
+    patterns, normals = _pattern_normals()
+    return np.bincount(patterns, weights=np.linalg.norm(normals * stretch, axis=1), minlength=FULL + 1)
 
 
 @cache
-def _pattern_normals() -> tuple[np.ndarray, ...]:
-    """Triangles of each pattern on a grid of unit steps, as normals (triangle, 3) whose length is the area."""
+def _pattern_normals() -> tuple[np.ndarray, np.ndarray]:
+    """All triangles on a grid of unit steps: whose pattern, and normals (triangle, 3) whose length is the area."""
     from skimage.measure import marching_cubes  # takes a while to import
 
     found = []
@@ -85,4 +86,4 @@ def _pattern_normals() -> tuple[np.ndarray, ...]:
         vertices, faces, _, _ = marching_cubes(block, level=0.5, method="lorensen")
         one, two, three = (vertices[faces[:, corner]].astype(float) for corner in range(3))
         found.append(np.cross(two - one, three - one) / 2)
-    return tuple(found)
+    return np.repeat(np.arange(FULL + 1), [len(normals) for normals in found]), np.concatenate(found)
