@@ -200,3 +200,15 @@ def test_nothing_to_pool_is_said():
 def test_an_unknown_convention_is_answered_with_the_known_ones():
     with pytest.raises(BadSpec, match="Did you mean 'chaos'"):
         evaluated(conventions=["caos"])
+
+
+def test_outlines_are_matched_only_where_matlabs_conventions_are_asked_for():
+    others, studies = evaluated(conventions=("monai", "deepmind")), evaluated()
+    assert (len(others.slices.matlab), len(studies.slices.matlab)) == (0, len(REFERENCE))
+    rows = rows_of(pool([others, others]))
+    assert rows == {key: value for key, value in rows_of(pool([studies, studies])).items() if key in rows}
+    assert {convention for _, _, convention in rows} == {"counts"}
+
+
+def rows_of(scores):
+    return {(s.organ, s.metric, s.convention): s.value for s in scores}

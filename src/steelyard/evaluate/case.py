@@ -42,7 +42,7 @@ class CaseEvaluation:
 
     Attributes:
         counts: voxel counts (class,), background first.
-        slices: BF scores (slice, class), background first.
+        slices: BF scores (slice, class), background first; of no slice unless `matlab` is among the conventions.
         histograms: probabilities inside and outside each class; None where only masks are known.
         scores: tidy rows, per organ and (organ None) over all classes.
     """
@@ -86,10 +86,13 @@ def evaluate_case(
     chosen = _chosen(conventions)
     pairs = organ_pairs(reference, prediction, histograms)
     counts = Confusion(*(np.array([getattr(pair.counts, count) for pair in pairs]) for count in COUNTS))
-    slices = SliceScores(
-        np.stack([pair.slices.matlab for pair in pairs], axis=1),
-        np.stack([pair.slices.missing_as_zero for pair in pairs], axis=1),
-    )
+    none = np.empty((0, len(pairs)))
+    slices = SliceScores(none, none)
+    if "matlab" in conventions:
+        slices = SliceScores(
+            np.stack([pair.slices.matlab for pair in pairs], axis=1),
+            np.stack([pair.slices.missing_as_zero for pair in pairs], axis=1),
+        )
     scores = [
         metric.score(pair, organ=organ.name)
         for organ, pair in zip(reference.label_set.organs, pairs[1:], strict=True)
