@@ -32,7 +32,9 @@ def study(tmp_path: Path) -> Iterator[Path]:
         {"run": name, "network": "unet", "loss": "dice", "fold": 0, "seed": 1, "task": "multiclass", "organ": None}
         for name in RUNS
     ]
-    write_json(tmp_path / "study.json", {"schema": 1, "name": "s", "spec": {"train": {"epochs": EPOCHS}}, "runs": described})
+    write_json(
+        tmp_path / "study.json", {"schema": 1, "name": "s", "spec": {"train": {"epochs": EPOCHS}}, "runs": described}
+    )
     finished, slow, quick, broken, left, _ = (RunFolder(tmp_path / name) for name in RUNS)
     write_json(finished.manifest, {"manifest": {"seconds": 100.0, "training_seconds": 80.0}})
     finished.mark_done()

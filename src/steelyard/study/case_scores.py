@@ -48,7 +48,5 @@ def case_scores(declared: Declared, study_folder: Path, metric: Metric) -> pl.Da
             frames.append(frame.select(pl.col(key).cast(kind) for key, kind in COLUMNS.items()))
         except pl.exceptions.PolarsError as error:
             first_line = str(error).splitlines()[0]
-            raise BadData(
-                f"{path}: cannot be read as a table ({first_line}). Run the study again."
-            ) from error
+            raise BadData(f"{path}: cannot be read as a table ({first_line}). Run the study again.") from error
     return pl.concat(frames)

@@ -102,9 +102,7 @@ def _scores(path: Path, organs: tuple[str, ...]) -> pl.DataFrame:
         )  # fmt: skip
     except pl.exceptions.PolarsError as error:
         first_line = str(error).splitlines()[0]
-        raise BadData(
-            f"{path}: cannot be read as a table ({first_line}). Run the study again."
-        ) from error
+        raise BadData(f"{path}: cannot be read as a table ({first_line}). Run the study again.") from error
 
 
 def _differences(cases: pl.DataFrame, organs: tuple[str, ...]) -> list[dict[str, Any]]:
