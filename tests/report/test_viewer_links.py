@@ -71,6 +71,7 @@ def test_without_any_image_the_report_says_so_and_is_written(tmp_path):
     assert page.is_file()
     assert links(tmp_path) == set()
     assert not (tmp_path / "report" / "viewer.html").exists()
+    assert "viewer.html" not in page.read_text(encoding="utf-8")
     (cases, *_) = (tmp_path / "report" / "cases").glob("*.html")
     assert "no prediction was kept together with its image" in cases.read_text(encoding="utf-8")
 

@@ -26,7 +26,7 @@ from steelyard.report.tasks_table import tasks_tables
 from steelyard.report.template import render
 from steelyard.report.unfinished import baseline_in_short, unfinished
 from steelyard.report.verdicts import verdict_sentence
-from steelyard.report.viewer_page import viewer_beside
+from steelyard.report.viewer_page import Viewer, viewer_beside
 from steelyard.runstore import write_atomically
 from steelyard.study.gradient_kinds import KINDS
 from steelyard.views.slices import hex_colour
@@ -54,11 +54,12 @@ def write_report(study_folder: Path, *, beside: Path | None = None) -> Path:
     of_sections = (table for section in (two, crf) if section is not None for table in section.tables)
     found = [t for t in (whole, *tasks, *of_sections, *of_networks) if t is not None]
     target = study_folder / FOLDER
-    page = _page(study, whole, tasks, parts, two, crf)
+    viewer = viewer_beside(study)
+    page = _page(study, whole, tasks, parts, two, crf, viewer)
     _write_all(
         target / "tables", {f"{table.name}.{kind}": write(table) for table in found for kind, write in WRITERS.items()}
     )
-    _write_all(target / CASES_FOLDER, _case_pages(study))
+    _write_all(target / CASES_FOLDER, _case_pages(study, viewer))
     _write(target / "index.html", page)
     return target / "index.html"
 
@@ -70,6 +71,7 @@ def _page(
     parts: list[dict[str, Table | None]],
     two: Beside | None,
     crf: CrfSection | None,
+    viewer: Viewer,
 ) -> str:
     shown = overlays.shown_condition(study)
     figures = [
@@ -86,6 +88,7 @@ def _page(
         short=[*wording.in_short(study), *(two.sentences if two else ())],
         beside=two,
         crf=crf,
+        viewer=viewer,
         reason=read_reason(study),
         declaration=read_declaration(study),
         warnings=wording.warnings(study),
@@ -104,8 +107,7 @@ def _page(
     )
 
 
-def _case_pages(study: Study) -> dict[str, str]:
-    viewer = viewer_beside(study)
+def _case_pages(study: Study, viewer: Viewer) -> dict[str, str]:
     return {
         cases_page(study, condition): render(
             "cases.html.j2",
