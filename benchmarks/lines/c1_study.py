@@ -11,14 +11,14 @@ from benchmarks.lines.e1_reading import new_folders
 from benchmarks.pair import environment
 from benchmarks.scenes import patient_id, phantoms, run_steelyard, study_file
 
-PATIENTS, SIZE, SLICES, EPOCHS, BATCH, SPLIT = 14, 128, 20, 10, 16, 1
+PATIENTS, SIZE, SLICES, EPOCHS, BATCH, SPLIT = 14, 128, 20, 5, 16, 1
 
 LINE = Line(
     f"a whole small study: {PATIENTS} phantom patients of {SLICES} × {SIZE} × {SIZE}, 5 held out, 2 losses, "
     f"{EPOCHS} epochs",
     "the same written with MONAI as in its tutorials: FlexibleUNet on resnet18, CacheDataset, float32",
     wanted=4.0,
-    repeats=3,
+    repeats=2,
     warm_ups=0,  # each is a command in a process of its own
     measures_memory=False,
     needs=("monai",),
