@@ -28,7 +28,7 @@ IDENTITY = {  # every text that must not be found in a pseudonymised file
     "AccessionNumber": "accsecret",
     "StudyID": "studysecret",
     "StudyDate": "20260102",
-    "StudyTime": "030405",
+    "StudyTime": "030405.678912",
     "StudyDescription": "study-secret",
     "InstitutionName": "Hospital-secret",
     "InstitutionAddress": "Address-secret",

@@ -50,13 +50,21 @@ def steelyard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def test_help_answers_before_a_third_of_a_second() -> None:
-    """The quickest of many calls, for a busy machine slows any of them; a slow command is slow every time."""
-    quickest, tries = 9.0, 0
-    while quickest >= 0.3 and tries < 30:
-        started = time.perf_counter()
-        subprocess.run([Path(sys.executable).with_name("steelyard"), "--help"], check=True, capture_output=True)
-        quickest, tries = min(quickest, time.perf_counter() - started), tries + 1
-    assert quickest < 0.3
+    """The quickest of several calls; on a machine so busy that none is, in little more than its own library takes."""
+    steelyard, library = 9.0, 9.0
+    for _ in range(30):
+        steelyard = min(steelyard, seconds(Path(sys.executable).with_name("steelyard"), "--help"))
+        if steelyard < 0.3:
+            return
+        library = min(library, seconds(sys.executable, "-c", "import cyclopts, rich.console"))
+    assert steelyard < 2.2 * library  # 1.7 where all is quiet; numpy alone would make it 3
+
+
+def seconds(*command: object) -> float:
+    """How long a command takes."""
+    started = time.perf_counter()
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    return time.perf_counter() - started
 
 
 @pytest.mark.parametrize(

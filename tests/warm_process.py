@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 LARGEST_REQUEST = 1 << 17
-TESTS = str(Path(__file__).parent)
+# For processes that these start in their turn, too.
+IMPORTABLE = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+OF_TESTS = {"PYTHONPATH": IMPORTABLE, "OMP_NUM_THREADS": "1"}
 
 
 class WarmProcess:
@@ -43,7 +45,7 @@ class WarmProcess:
         request = {
             "code": code,
             "arguments": [str(argument) for argument in arguments],
-            "environment": {**os.environ, **(environment or {})},
+            "environment": {**os.environ, **OF_TESTS, **(environment or {})},
             "folder": str(Path.cwd()),
             "new_session": new_session,
         }
@@ -135,8 +137,7 @@ def _server() -> socket.socket:
     server = subprocess.Popen(
         [sys.executable, "-c", "from warm_process import serve; serve()"],
         stdin=theirs,
-        env=os.environ
-        | {"PYTHONPATH": f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"},
+        env=os.environ | OF_TESTS,
         start_new_session=True,
     )
     server.returncode = 0  # it ends by itself, when the tests' process does
