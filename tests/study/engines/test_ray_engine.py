@@ -86,7 +86,7 @@ def parent_of(pid: int) -> int:
 @pytest.mark.usefixtures("one_thread")
 def test_two_nodes_share_a_study_and_a_killed_worker_costs_nothing_but_time(patients: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed: steelyard[ray]")
-    grid = {"network": ["slow_network:ExplodingNetwork", "slow_network:SlowNetwork"], "seed": [1, 2], "epochs": 100}
+    grid = {"network": ["slow_network:ExplodingNetwork", "slow_network:SlowNetwork"], "seed": [1, 2], "epochs": 60}
     study = write_study(tmp_path / "ray", patients, **grid)
     alone = write_study(tmp_path / "alone", patients, **grid)
     command = start(study, script=ON_TWO_NODES)
