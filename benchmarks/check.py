@@ -64,6 +64,8 @@ def main() -> int:
         BASELINE.write_text(json.dumps(baseline_of(read_results()), indent=1) + "\n")
         print(f"baseline: {BASELINE}")
         return 0
+    if not BASELINE.exists():
+        raise SystemExit(f"there is no {BASELINE} yet. Measure on a quiet machine (make bench), then --accept.")
     baseline = json.loads(BASELINE.read_text())
     if others := sorted({line["machine"] for line in baseline.values()} - {describe()}):
         print(f"the baseline comes from another machine ({'; '.join(others)}): ratios may differ", file=sys.stderr)

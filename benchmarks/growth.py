@@ -162,6 +162,8 @@ def draw(growth: list[Growth], path: Path = PICTURE) -> None:
             axes.loglog(sizes, shown, marker="o", markersize=3, color="#3b6ea5")
             axes.set_title(f"{unit}, k = {'–' if slope is None else f'{slope:.2f}'}", fontsize=8)
             axes.tick_params(labelsize=7)
+            axes.minorticks_off()
+            axes.set_xticks([sizes[0], sizes[-1]], [str(sizes[0]), str(sizes[-1])])
         column[1].set_xlabel(one.name, fontsize=8)
     figure.tight_layout()
     figure.savefig(path, metadata={"Software": None})

@@ -26,6 +26,7 @@ def peer() -> Work:
     network = our_network().train()
     images = slices().images[:BATCH].contiguous(memory_format=torch.channels_last)
     by_logits = torch.randn(BATCH, CLASSES, SIZE, SIZE) / (BATCH * SIZE * SIZE)
+    by_logits = by_logits.contiguous(memory_format=torch.channels_last)  # as the loss's gradient comes
 
     def work() -> None:
         for _ in range(STEPS):

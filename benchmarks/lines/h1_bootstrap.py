@@ -9,9 +9,7 @@ PATIENTS, LOSSES, ORGANS, RESAMPLES = 20, 7, 4, 9_999
 ALIKE = 0.06  # of the interval's width: two sets of 9 999 resamples
 
 LINE = Line(
-    f"studentised bootstrap, {RESAMPLES:,} resamples of {PATIENTS} patients, {LOSSES} losses × {ORGANS} organs".replace(
-        ",", " "
-    ),
+    f"studentised bootstrap: {RESAMPLES} resamples of {PATIENTS} patients, {LOSSES} losses × {ORGANS} organs",
     "scipy.stats.bootstrap of the same t value, vectorised, in a loop over losses and organs",
     wanted=20.0,
     repeats=15,
