@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard.errors import Interrupted
+from steelyard.errors import BadData, Interrupted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -156,6 +156,22 @@ class RunFolder:
             for leftover in self.path.rglob(".*.tmp.*"):
                 leftover.unlink(missing_ok=True)
             yield True
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """One line instead of the system's error, for a file that a user asked for.
+
+    Raises:
+        BadData: a place that cannot be written.
+        Interrupted: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise disk_full(error, path) from None
+        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
 
 
 def disk_full(error: OSError, where: Path | str) -> Interrupted:

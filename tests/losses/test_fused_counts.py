@@ -148,6 +148,15 @@ def test_a_label_that_no_class_has_is_refused(road: str, label: int):
         soft_counts_of_logits(torch.zeros(2, 3, 900), target)
 
 
+def test_one_wrong_label_among_twenty_million_is_refused():
+    """float32 holds no whole numbers beyond 16.8 million: a sum in it could round the label away."""
+    pixels = 20_000_001
+    target = torch.zeros(1, pixels, dtype=torch.uint8)
+    target[0, 12_345_678] = 2
+    with pytest.raises(ValueError, match="class indices from 0 to 1"):
+        soft_counts_of_logits(torch.zeros(1, 2, pixels), target)
+
+
 def test_an_absent_class_has_no_reference_voxel_at_all(road: str):
     torch.manual_seed(5)
     counts = soft_counts_of_logits(torch.randn(1, 3, 70_000), torch.randint(0, 2, (1, 70_000)))

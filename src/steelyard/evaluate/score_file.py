@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from steelyard.errors import BadData, BadSpec
+from steelyard.errors import BadSpec
 from steelyard.evaluate.case import CaseEvaluation, pool
 from steelyard.evaluate.many import Evaluated
 from steelyard.evaluate.points import total_scores
 from steelyard.evaluate.structures import Key
-from steelyard.runstore import DISK_FULL, disk_full, write_bytes, write_parquet
+from steelyard.runstore import write_bytes, write_parquet, writing_to
 from steelyard.scores import Score, to_frame
 
 COLUMNS = ("case_id", "patient_id", "organ", "metric", "convention", "value", "unit", "status")
@@ -82,12 +82,8 @@ def write_scores(path: Path, frame: pl.DataFrame) -> None:
         Interrupted: the disk is full.
     """
     check_ending(path)
-    try:
+    with writing_to(path):
         if path.suffix.lower() == ".csv":
             write_bytes(path, frame.write_csv().encode())
         else:
             write_parquet(path, frame)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None

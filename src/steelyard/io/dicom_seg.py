@@ -28,7 +28,7 @@ from steelyard.io.dicom_series import Series
 from steelyard.io.seg_reader import PRIVATE_SCHEME, read_seg
 from steelyard.io.source_headers import UTF_8, SourceHeaders, check_same_grid, source_headers
 from steelyard.labels import Organ
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically
+from steelyard.runstore import write_atomically, writing_to
 from steelyard.volume import LabelMap
 
 __all__ = ["read_seg", "write_seg"]
@@ -56,12 +56,8 @@ def write_seg(path: Path, label_map: LabelMap, source: Series, *, pseudonym: str
     check_same_grid(label_map, source)
     headers = source_headers(source, pseudonym=pseudonym)
     content = _segmentation(label_map, headers)
-    try:
+    with writing_to(path):
         write_atomically(path, lambda temporary: content.save_as(temporary, enforce_file_format=True))
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
 
 
 def organ_code(organ: Organ) -> Code:

@@ -17,7 +17,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from steelyard.errors import BadData, BadSpec
 from steelyard.io.nifti_placement import ras_affine
 from steelyard.labels import LabelSet
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically
+from steelyard.runstore import write_atomically, writing_to
 from steelyard.volume import Geometry, LabelMap, Volume, check_voxel_count
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -112,9 +112,5 @@ def _write(path: Path, voxels: np.ndarray, geometry: Geometry) -> None:
     image.set_qform(affine, code=SCANNER)
     if not Geometry(geometry.shape, (LPS_FROM_RAS @ image.get_qform())[:, REVERSED]).same_grid(geometry):
         image.set_qform(None, code=0)  # a quaternion holds no shear, and turns of almost 180° only coarsely
-    try:
+    with writing_to(path):
         write_atomically(path, lambda temporary: nib.save(image, temporary))
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None

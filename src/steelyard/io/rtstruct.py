@@ -24,7 +24,7 @@ from steelyard.io.dicom_seg import DESCRIPTION, MANUFACTURER, SERIES_NUMBER, VER
 from steelyard.io.dicom_series import Series
 from steelyard.io.source_headers import UTF_8, SliceReference, SourceHeaders, check_same_grid, source_headers
 from steelyard.labels import Organ
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically
+from steelyard.runstore import write_atomically, writing_to
 from steelyard.volume import LabelMap
 
 STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"  # what RTReferencedStudySequence calls a study; retired, and still used
@@ -48,12 +48,8 @@ def write_rtstruct(path: Path, label_map: LabelMap, source: Series, *, pseudonym
     check_same_grid(label_map, source)
     headers = source_headers(source, pseudonym=pseudonym)
     content = _structure_set(label_map, headers)
-    try:
+    with writing_to(path):
         write_atomically(path, lambda temporary: content.save_as(temporary, enforce_file_format=True))
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
 
 
 def _structure_set(label_map: LabelMap, headers: SourceHeaders) -> Dataset:

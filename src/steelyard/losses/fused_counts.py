@@ -34,7 +34,7 @@ def soft_counts_of_logits(
         return soft_counts(probabilities_of(logits), target)
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     tp, prediction, reference = _SoftCounts.apply(wide, target)
-    voxels = target[0].numel()
+    voxels = target.shape[1:].numel()
     return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=voxels - reference - prediction + tp)
 
 
@@ -46,15 +46,16 @@ class _SoftCounts(Function):
         context.is_native = is_native(logits, target)
         if context.is_native:
             tp, prediction, reference = count(logits, target)
-            if float(reference.double().sum()) != target.numel():  # some label was counted by no class
+            if float(reference.sum()) != target.numel():  # some label was counted by no class
                 check_labels(target, logits.shape[1])
             kept: tuple[Tensor, ...] = ()
         else:
             check_labels(target, logits.shape[1])
             tp, prediction, reference, kept = _count(logits, target)
         context.save_for_backward(logits, target, *kept)
+        reference = reference.to(logits.dtype)
         context.mark_non_differentiable(reference)
-        return tp, prediction, reference
+        return tp.to(logits.dtype), prediction.to(logits.dtype), reference
 
     @staticmethod
     def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None]:
@@ -85,7 +86,7 @@ def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, tupl
     tp = zeros.scatter_add(1, labels[:, 0], of_label.double())  # one by one, hence in float64
     reference = zeros.scatter_add(1, labels[:, 0], torch.ones_like(of_label, dtype=torch.float64))
     prediction = probabilities.reshape(batch, classes, -1).sum(2)
-    return tp.to(logits.dtype), prediction, reference.to(logits.dtype), (probabilities, labels)
+    return tp, prediction, reference, (probabilities, labels)
 
 
 def _gradient(probabilities: Tensor, labels: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:

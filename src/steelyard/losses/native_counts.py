@@ -40,13 +40,14 @@ def is_native(logits: Tensor, target: Tensor) -> bool:
         and logits.dtype == torch.float32
         and target.dtype in TARGETS
         and target.is_contiguous()
+        and logits.numel() > 0
         and _steps(logits) is not None
         and _library() is not None
     )
 
 
 def count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """TP, Σ p and reference pixels, each (batch, class) float32; see `is_native` for what is taken."""
+    """TP, Σ p and reference pixels, each (batch, class) float64; see `is_native` for what is taken."""
     library = _library()
     assert library is not None
     batch, classes = logits.shape[:2]
@@ -60,7 +61,7 @@ def count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         )  # fmt: skip
 
     _in_threads(one, len(pieces))
-    tp, prediction, reference = counted.reshape(batch, -1, 3, classes).sum(1).float().unbind(1)
+    tp, prediction, reference = counted.reshape(batch, -1, 3, classes).sum(1).unbind(1)
     return tp, prediction, reference
 
 
@@ -142,7 +143,7 @@ def _library() -> ctypes.CDLL | None:
     for flags in ((*STRICT, *OF_THIS_PROCESSOR), STRICT):
         try:
             library = _declared(ctypes.CDLL(str(_compiled(compiler, flags))))
-        except (OSError, subprocess.SubprocessError, AttributeError):
+        except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # RuntimeError: no home folder
             continue
         if _counts_right(library):
             return library

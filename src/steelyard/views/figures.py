@@ -13,7 +13,7 @@ from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.evaluate.label_sets import parse_labels
 from steelyard.evaluate.mask_files import without_suffix
 from steelyard.io.nifti import SUFFIXES
-from steelyard.views.files import write_view
+from steelyard.runstore import write_bytes, writing_to
 from steelyard.views.film import FRAMES_PER_SECOND, check_film, write_film
 from steelyard.views.mesh import organ_mesh, write_glb, write_stl
 from steelyard.views.predicted_cases import cases_of_prediction, is_prediction
@@ -256,7 +256,8 @@ def _check_png(path: Path) -> None:
 
 
 def _write_png(path: Path, picture: Image) -> None:
-    write_view(path, lambda temporary: temporary.write_bytes(png(np.asarray(picture))))
+    with writing_to(path):
+        write_bytes(path, png(np.asarray(picture)))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from steelyard.errors import BadSpec
 from steelyard.labels import Organ
+from steelyard.runstore import write_atomically, write_bytes, writing_to
 from steelyard.views.canvas import BLACK, Panel, sheet
 from steelyard.views.case_on_screen import CaseOnScreen
-from steelyard.views.files import write_view
 from steelyard.views.shown_cases import ShownCase
 from steelyard.views.slices import COLOUR_SHARE
 
@@ -66,9 +66,11 @@ def write_film(
     pictures = frames(case, predictions=predictions)
     if path.suffix.lower() == ".gif":
         content = _gif(pictures, case.label_set.organs, frames_per_second)
-        write_view(path, lambda temporary: temporary.write_bytes(content))
+        with writing_to(path):
+            write_bytes(path, content)
     else:
-        write_view(path, lambda temporary: _write_mp4(temporary, pictures, frames_per_second))
+        with writing_to(path):
+            write_atomically(path, lambda temporary: _write_mp4(temporary, pictures, frames_per_second))
 
 
 def check_film(path: Path) -> None:

@@ -12,7 +12,7 @@ from skimage.measure import marching_cubes
 
 from steelyard.io.nifti import LPS_FROM_RAS
 from steelyard.labels import Organ
-from steelyard.views.files import write_view
+from steelyard.runstore import write_bytes, writing_to
 from steelyard.volume import Geometry, LabelMap
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def organ_mesh(label_map: LabelMap, organ: Organ, *, detail_mm: float | None = N
 
 def write_stl(path: Path, mesh: trimesh.Trimesh) -> None:
     """One surface as binary STL, whole or not at all. Its numbers are RAS millimetres: the format names no unit."""
-    write_view(path, lambda temporary: temporary.write_bytes(mesh.export(file_type="stl")))
+    with writing_to(path):
+        write_bytes(path, mesh.export(file_type="stl"))
 
 
 def write_glb(path: Path, meshes: Mapping[str, trimesh.Trimesh]) -> None:
@@ -73,7 +74,8 @@ def write_glb(path: Path, meshes: Mapping[str, trimesh.Trimesh]) -> None:
     for name, mesh in meshes.items():
         scene.add_geometry(mesh, node_name=name, geom_name=name)
     content = scene.export(file_type="glb", include_normals=True)
-    write_view(path, lambda temporary: temporary.write_bytes(content))
+    with writing_to(path):
+        write_bytes(path, content)
 
 
 def _surface(piece: np.ndarray, steps: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:

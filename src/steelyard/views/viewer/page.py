@@ -18,7 +18,7 @@ from markupsafe import Markup
 from steelyard.errors import BadData
 from steelyard.io.nifti import LPS_FROM_RAS, REVERSED
 from steelyard.labels import LabelSet
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically
+from steelyard.runstore import write_atomically, writing_to
 from steelyard.views.shown_cases import DICE, ShownCase
 from steelyard.views.slices import WINDOW_PERCENTILES, hex_colour
 from steelyard.views.viewer.pack import pack_image, pack_labels
@@ -73,26 +73,21 @@ def write_viewer(path: Path, cases: Iterable[ShownCase], *, title: str, note: st
     Raises:
         BadData: there is no case, or the file cannot be written.
     """
-    try:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", dir=_folder(path)) as blocks:
-            entries, rows, label_set = _pack_all(cases, blocks)
-            before, after = _frame(title, note, back, rows, label_set, len(entries)).split(MARKER)
+    with writing_to(path), tempfile.TemporaryFile("w+", encoding="utf-8", dir=_folder(path)) as blocks:
+        entries, rows, label_set = _pack_all(cases, blocks)
+        before, after = _frame(title, note, back, rows, label_set, len(entries)).split(MARKER)
 
-            def write(temporary: Path) -> None:
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.write(before)
-                    blocks.seek(0)
-                    shutil.copyfileobj(blocks, file)
-                    _write_index(file, title, entries, label_set)
-                    for name in SCRIPTS:
-                        file.write(f"<script>\n{_inline(name)}\n</script>\n")
-                    file.write(after)
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(before)
+                blocks.seek(0)
+                shutil.copyfileobj(blocks, file)
+                _write_index(file, title, entries, label_set)
+                for name in SCRIPTS:
+                    file.write(f"<script>\n{_inline(name)}\n</script>\n")
+                file.write(after)
 
-            write_atomically(path, write)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path) from None
-        raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
+        write_atomically(path, write)
     return path
 
 
