@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from steelyard.errors import BadData
-from steelyard.runstore import RunFolder, write_json
+from steelyard.runstore import RunFolder, read_json, write_json
 from steelyard.study.heartbeat import beat_file
 from steelyard.study.plan import make_plan
 from steelyard.study.status import plan_status, render, render_plan, study_status, summary
@@ -90,6 +90,25 @@ def test_every_run_is_in_the_state_that_its_files_tell(study: Path) -> None:
     }
     assert [run.epoch for run in status.runs] == [24, 6, 22, 0, 9, 0]
     assert status.runs[3].reason == "ArithmeticError: the loss became nan"
+
+
+def test_a_finished_run_tells_that_its_crf_is_still_to_come(study: Path) -> None:
+    about = read_json(study / "study.json")
+    finished = RunFolder(study / "finished")
+    finished.scores.write_bytes(b"")  # it has held-out cases
+    assert study_status(study).runs[0].reason is None
+    about["spec"]["crf"] = {"iterations": 10}
+    write_json(study / "study.json", about)
+    assert study_status(study).runs[0].reason == "its CRF is still to come"
+    assert "its CRF is still to come" in said(render(study_status(study)))
+    for iterations, reason in ((5, "its CRF is still to come"), (10, None)):
+        record = {"schema": 1, "crf": {"iterations": iterations}, "backend": "x", "cases": []}
+        write_json(finished.crf.manifest, record)
+        finished.crf.mark_done()
+        assert study_status(study).runs[0].reason == reason
+    finished.scores.unlink()
+    (finished.crf.path / "DONE").unlink()
+    assert study_status(study).runs[0].reason is None  # a final network holds nobody out
 
 
 def test_the_end_is_foretold_from_the_pace_of_the_runs_and_the_number_of_workers(study: Path) -> None:

@@ -35,7 +35,7 @@ class RunStatus:
     """One run. `stopped` has work behind it, and nobody holds it; the next command goes on with it.
 
     Args:
-        reason: why it failed; None otherwise.
+        reason: why it failed, or what a finished run still lacks; None otherwise.
         epoch: epochs done, of `epochs`.
         host: the machine that works or last worked on it; None where that is not known.
         seconds: what it took; None unless done.
@@ -79,7 +79,7 @@ def study_status(folder: Path) -> Status:
         raise BadData(f"no study has been started in {folder}: study.json is not there. Run it first.") from None
     study = study_record(folder)
     epochs = study["spec"].get("train", {}).get("epochs", 0)
-    return _status(folder, study["name"], study["runs"], epochs=epochs)
+    return _status(folder, study["name"], study["runs"], epochs=epochs, crf=study["spec"].get("crf"))
 
 
 def plan_status(plan: Plan) -> Status:
@@ -87,7 +87,8 @@ def plan_status(plan: Plan) -> Status:
     from steelyard.study.plan import describe
 
     described = [describe(run) | {"organ": run.organ, "epochs": plan.epochs_of(run)} for run in plan.runs]
-    return _status(plan.folder, plan.spec.study.name, described, epochs=plan.spec.train.epochs)
+    crf = None if plan.spec.crf is None else plan.spec.crf.model_dump()
+    return _status(plan.folder, plan.spec.study.name, described, epochs=plan.spec.train.epochs, crf=crf)
 
 
 def render(status: Status) -> Group:
@@ -142,8 +143,10 @@ def is_held(folder: RunFolder) -> bool:
     return False
 
 
-def _status(folder: Path, name: str, described: Iterable[Mapping[str, Any]], *, epochs: int) -> Status:
-    looked = [_look(RunFolder(folder / run["run"]), run, run.get("epochs", epochs)) for run in described]
+def _status(
+    folder: Path, name: str, described: Iterable[Mapping[str, Any]], *, epochs: int, crf: Mapping[str, Any] | None
+) -> Status:
+    looked = [_look(RunFolder(folder / run["run"]), run, run.get("epochs", epochs), crf) for run in described]
     costs = _costs(looked)
     runs = tuple(replace(run, seconds_left=_seconds_left(run, beat, costs)) for run, beat, _ in looked)
     return Status(name, runs, _study_seconds_left(runs))
@@ -161,14 +164,18 @@ class _Costs:
 _Looked = tuple[RunStatus, Beat | None, Mapping[str, Any]]
 
 
-def _look(folder: RunFolder, run: Mapping[str, Any], epochs: int) -> _Looked:
+def _look(folder: RunFolder, run: Mapping[str, Any], epochs: int, crf: Mapping[str, Any] | None) -> _Looked:
     """The run's state, its last sign of life, and what its manifest measured when it is done."""
+    from steelyard.study.crf_effect import has_crf  # statistics come with it, and help needs none
+
     beat = read_beat(folder)
     measured: Mapping[str, Any] = {}
     state: State = "to do"
     reason = None
     if folder.is_done:
         state, measured = "done", run_record(folder.manifest).get("manifest", {})
+        if crf is not None and folder.scores.exists() and not has_crf(folder, crf):
+            reason = folder.failure_reason() if folder.failure.exists() else "its CRF is still to come"
     elif is_held(folder) or (beat is not None and _is_alive_elsewhere(beat)):
         state = "running"
     elif folder.failure.exists():
