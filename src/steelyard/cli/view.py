@@ -9,16 +9,14 @@ import cyclopts
 from cyclopts import Parameter
 
 from steelyard.cli.app import app, console
+from steelyard.cli.sources import EVERYTHING, Shown
 
 
 @app.command
 def view(
     source: Path,
     *,
-    prediction: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
-    reference: Path | None = None,
-    labels: str | None = None,
-    scans: Path | None = None,
+    shown: Shown = EVERYTHING,
     out: Path | None = None,
 ) -> None:
     """Write a page that shows cases in any browser, offline: slices, outlines, errors, organs in 3-D, and scores.
@@ -28,25 +26,16 @@ def view(
     source
         A study (its TOML file or folder), a run's folder, or one that `predict` wrote; or an image (NIfTI) with label
         maps of any tool.
-    prediction
-        Of a folder: the predictions to show, by name; all when left out. Of an image: NIfTI files.
-    reference
-        Of an image: the expert's label map.
-    labels
-        Of an image: organs and their values, as liver=63,spleen=252.
-    scans
-        Of a folder that `predict` wrote: what was predicted, for such folders hold no images.
     out
         The page's file; report/viewer.html in a study's folder, viewer.html in another when left out.
     """
-    from steelyard.views.figures import Source
     from steelyard.views.viewer.sources import write_viewer_of
 
     if source.suffix == ".toml":
         from steelyard.study.spec import read_spec
 
         source = read_spec(source).folder
-    page = write_viewer_of(Source(source, prediction, reference, labels, scans), out)
+    page = write_viewer_of(shown.of(source), out)
     console().print(f"viewer: {page}", highlight=False, soft_wrap=True)
 
 
