@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 from steelyard.metrics.near_voxels import look_around, surroundings
 
 FEW_PAIRS = 500_000  # are measured one by one sooner than a search tree is built
+ROUNDING_MM = 1e-4  # a spacing of 2 mm from rounded direction cosines may come out as 2.000001 mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,26 @@ class SurfaceDistances:
     def pooled(self) -> np.ndarray:
         """Both directions in one array."""
         return np.concatenate([self.from_reference, self.from_prediction])
+
+    @property
+    def average(self) -> float:
+        """Mean of both directions together, so that the longer border weighs more."""
+        return float(self.pooled.mean())
+
+    @property
+    def largest(self) -> float:
+        """Hausdorff distance: the largest in either direction."""
+        return float(self.pooled.max())
+
+    @property
+    def percentile_95(self) -> float:
+        """The larger of the two directed 95th percentiles, with linear interpolation."""
+        directed = (self.from_reference, self.from_prediction)
+        return max(float(np.percentile(distances, 95, method="linear")) for distances in directed)
+
+    def within(self, tolerance_mm: float) -> float:
+        """Share of all elements at most `tolerance_mm` from the other border."""
+        return float(np.mean(self.pooled <= tolerance_mm + ROUNDING_MM))
 
 
 def border(mask: np.ndarray, *, image_edge: bool, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:

@@ -10,7 +10,6 @@ from steelyard.metrics import METRICS
 from steelyard.metrics.border_distances import SurfaceDistances
 from steelyard.metrics.deepmind_surface import quantile_by_area
 from steelyard.metrics.organ_pair import OrganPair
-from steelyard.metrics.surface import ROUNDING_MM
 
 FAMILIES = ("assd_mm", "mssd_mm", "hd95_mm", "nsd_2mm")
 TOLERANCE_MM = 2.0
@@ -93,12 +92,12 @@ def convention_chain(pair: OrganPair) -> Chain | None:
 def _by_voxels(family: str, distances: SurfaceDistances) -> float:
     """The family's number as chaos and MONAI have it: every element weighs 1."""
     if family == "assd_mm":
-        return float(distances.pooled.mean())
+        return distances.average
     if family == "mssd_mm":
-        return float(distances.pooled.max())
+        return distances.largest
     if family == "hd95_mm":
-        return max(float(np.percentile(d, 95)) for d in (distances.from_reference, distances.from_prediction))
-    return float(np.mean(distances.pooled <= TOLERANCE_MM + ROUNDING_MM))
+        return distances.percentile_95
+    return distances.within(TOLERANCE_MM)
 
 
 def _plain_quantile(distances: SurfaceDistances) -> float:

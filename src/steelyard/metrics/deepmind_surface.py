@@ -11,23 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from steelyard.metrics import METRICS
-from steelyard.metrics.metric import DIAGONAL, UNDEFINED, organ_metric
+from steelyard.metrics.border_distances import ROUNDING_MM
 from steelyard.metrics.organ_pair import OrganPair
-from steelyard.metrics.surface import ROUNDING_MM
+from steelyard.metrics.surface import surface_distance, surface_share
 
 
 @METRICS.register(
     "assd_from_reference_mm", "average distance from the reference's surface, weighted by area (DeepMind)"
 )
-@organ_metric(
-    reads="masks",
-    convention="deepmind",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("deepmind")
 def assd_from_reference_mm(pair: OrganPair) -> float | None:
     """Σ area · distance / Σ area over the reference's surfels: the first number of compute_average_surface_distance."""
     if pair.surfels is None:
@@ -36,15 +28,7 @@ def assd_from_reference_mm(pair: OrganPair) -> float | None:
 
 
 @METRICS.register("assd_from_prediction_mm", "average distance from the prediction's surface, by area (DeepMind)")
-@organ_metric(
-    reads="masks",
-    convention="deepmind",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("deepmind")
 def assd_from_prediction_mm(pair: OrganPair) -> float | None:
     """Σ area · distance / Σ area over the prediction's surfels: the second number."""
     if pair.surfels is None:
@@ -53,16 +37,7 @@ def assd_from_prediction_mm(pair: OrganPair) -> float | None:
 
 
 @METRICS.register("assd_mm_deepmind", "mean of DeepMind's two directed average surface distances")
-@organ_metric(
-    name="assd_mm",
-    reads="masks",
-    convention="deepmind",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("deepmind", name="assd_mm")
 def assd_mm_deepmind(pair: OrganPair) -> float | None:
     """(`assd_from_reference_mm` + `assd_from_prediction_mm`) / 2. The library gives these two, not their mean."""
     directed = (assd_from_reference_mm(pair), assd_from_prediction_mm(pair))
@@ -70,32 +45,14 @@ def assd_mm_deepmind(pair: OrganPair) -> float | None:
 
 
 @METRICS.register("mssd_mm_deepmind", "Hausdorff distance between surfels, as DeepMind's compute_robust_hausdorff(100)")
-@organ_metric(
-    name="mssd_mm",
-    reads="masks",
-    convention="deepmind",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("deepmind", name="mssd_mm")
 def mssd_mm_deepmind(pair: OrganPair) -> float | None:
     """Largest distance from a surfel of one surface to the nearest of the other."""
-    return None if pair.surfels is None else float(pair.surfels.distances.pooled.max())
+    return None if pair.surfels is None else pair.surfels.distances.largest
 
 
 @METRICS.register("hd95_mm_deepmind", "95 % Hausdorff distance by area, as DeepMind's compute_robust_hausdorff(95)")
-@organ_metric(
-    name="hd95_mm",
-    reads="masks",
-    convention="deepmind",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("deepmind", name="hd95_mm")
 def hd95_mm_deepmind(pair: OrganPair) -> float | None:
     """The larger of the two directed distances below which 95 % of a surface's area lies, without interpolation."""
     if pair.surfels is None:
@@ -108,16 +65,7 @@ def hd95_mm_deepmind(pair: OrganPair) -> float | None:
 
 
 @METRICS.register("nsd_2mm_deepmind", "surface Dice at 2 mm by area, as DeepMind's compute_surface_dice_at_tolerance")
-@organ_metric(
-    name="nsd_2mm",
-    reads="masks",
-    convention="deepmind",
-    unit="1",
-    better="higher",
-    both_empty=UNDEFINED,
-    invented=0.0,
-    missed=0.0,
-)
+@surface_share("deepmind", name="nsd_2mm")
 def nsd_2mm_deepmind(pair: OrganPair) -> float | None:
     """Share of both surfaces' area at most 2 mm from the other surface."""
     if pair.surfels is None:

@@ -6,25 +6,45 @@ the grid. Other tools pool, weight by area or draw the border between voxels: th
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
 from steelyard.metrics import METRICS
-from steelyard.metrics.metric import DIAGONAL, UNDEFINED, organ_metric
+from steelyard.metrics.metric import DIAGONAL, UNDEFINED, Convention, Metric, organ_metric
 from steelyard.metrics.organ_pair import OrganPair
 
-ROUNDING_MM = 1e-4  # a spacing of 2 mm from rounded direction cosines may come out as 2.000001 mm
+OrganNumber = Callable[[OrganPair], float | None]
+
+
+def surface_distance(convention: Convention, *, name: str | None = None) -> Callable[[OrganNumber], Metric]:
+    """Decorator of a distance in mm: lower is better, and a missed or invented organ costs the volume's diagonal."""
+    return organ_metric(
+        name=name,
+        reads="masks",
+        convention=convention,
+        unit="mm",
+        better="lower",
+        both_empty=UNDEFINED,
+        invented=DIAGONAL,
+        missed=DIAGONAL,
+    )
+
+
+def surface_share(convention: Convention, *, name: str | None = None) -> Callable[[OrganNumber], Metric]:
+    """Decorator of a share of surface that agrees: higher is better, and a missed or invented organ has 0."""
+    return organ_metric(
+        name=name,
+        reads="masks",
+        convention=convention,
+        unit="1",
+        better="higher",
+        both_empty=UNDEFINED,
+        invented=0.0,
+        missed=0.0,
+    )
 
 
 @METRICS.register("assd_mm", "average symmetric surface distance: mean over both borders' voxels")
-@organ_metric(
-    reads="masks",
-    convention="chaos",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("chaos")
 def assd_mm(pair: OrganPair) -> float | None:
     """Mean of both directed nearest-border distances together, so that the longer border weighs more.
 
@@ -32,52 +52,31 @@ def assd_mm(pair: OrganPair) -> float | None:
 
     Source: Kavur et al., Medical Image Analysis 69 (2021), section 3.2 (CHAOS).
     """
-    return None if pair.distances is None else float(pair.distances.pooled.mean())
+    return None if pair.distances is None else pair.distances.average
 
 
 @METRICS.register("mssd_mm", "maximum symmetric surface distance (Hausdorff distance of the borders)")
-@organ_metric(
-    reads="masks",
-    convention="chaos",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("chaos")
 def mssd_mm(pair: OrganPair) -> float | None:
     """Largest nearest-border distance, in either direction: one stray voxel sets it. None without a border.
 
     Source: as `assd_mm`.
     """
-    return None if pair.distances is None else float(pair.distances.pooled.max())
+    return None if pair.distances is None else pair.distances.largest
 
 
 @METRICS.register("hd95_mm", "95 % Hausdorff distance: the larger of the two directed 95th percentiles")
-@organ_metric(
-    reads="masks",
-    convention="chaos",
-    unit="mm",
-    better="lower",
-    both_empty=UNDEFINED,
-    invented=DIAGONAL,
-    missed=DIAGONAL,
-)
+@surface_distance("chaos")
 def hd95_mm(pair: OrganPair) -> float | None:
     """max(P95 of reference → prediction, P95 of prediction → reference), with linear interpolation.
 
     Not the percentile of both directions pooled, which some tools report. None without a border.
     """
-    if pair.distances is None:
-        return None
-    directed = (pair.distances.from_reference, pair.distances.from_prediction)
-    return max(float(np.percentile(distances, 95, method="linear")) for distances in directed)
+    return None if pair.distances is None else pair.distances.percentile_95
 
 
 @METRICS.register("nsd_2mm", "normalised surface distance: share of both borders within 2 mm of the other")
-@organ_metric(
-    reads="masks", convention="chaos", unit="1", better="higher", both_empty=UNDEFINED, invented=0.0, missed=0.0
-)
+@surface_share("chaos")
 def nsd_2mm(pair: OrganPair) -> float | None:
     """`surface_agreement` at a tolerance of 2 mm, about one pixel of abdominal MRI."""
     return surface_agreement(pair, tolerance_mm=2.0)
@@ -90,6 +89,4 @@ def surface_agreement(pair: OrganPair, *, tolerance_mm: float) -> float | None:
 
     Source of the idea: Nikolov et al., arXiv:1809.04430, there weighted by area.
     """
-    if pair.distances is None:
-        return None
-    return float(np.mean(pair.distances.pooled <= tolerance_mm + ROUNDING_MM))
+    return None if pair.distances is None else pair.distances.within(tolerance_mm)
