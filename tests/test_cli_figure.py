@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ import trimesh
 from PIL import Image
 
 from shown import AFFINE, SHAPE, shown_case
-from steelyard.cli import main
 from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import CHAOS_MR
 from steelyard.scores import Score
@@ -24,28 +21,10 @@ from written_study import WrittenRun, block, write_images, write_prediction, wri
 ORANGE, GREEN = (213, 94, 0), (0, 158, 115)
 
 
-@dataclass
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def figure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["steelyard", "figure", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+def figure(command_line):
+    """Calls `steelyard figure` in this process."""
+    return partial(command_line, "figure")
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from phantoms import write_chaos_patient
-from steelyard import cli
 from steelyard.datasets import fetch as fetching
 from steelyard.datasets.fetch import CHAOS, Archive, fetch
 from steelyard.datasets.safe_zip import ZipLimits
@@ -187,7 +186,7 @@ def test_two_fetches_into_one_folder_do_not_meet(server: WebServer, tmp_path: Pa
 
 @pytest.fixture
 def command(
-    server: WebServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, command_line: Callable[..., tuple[int, str, str]]
 ) -> Callable[..., tuple[int, str, str]]:
     """`steelyard data fetch chaos …` against the server: exit code, what it printed, and the error line."""
     monkeypatch.setattr(fetching, "CHAOS", archive_at(server))
@@ -197,14 +196,7 @@ def command(
         stdin = io.StringIO(answer or "")
         monkeypatch.setattr(stdin, "isatty", lambda: answer is not None)
         monkeypatch.setattr(sys, "stdin", stdin)
-        monkeypatch.setattr(sys, "argv", ["steelyard", "data", "fetch", "chaos", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return command_line("data", "fetch", "chaos", *arguments)
 
     return call
 
