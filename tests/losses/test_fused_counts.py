@@ -12,7 +12,7 @@ from torch import Tensor
 
 from steelyard.confusion import Confusion
 from steelyard.losses import native_counts
-from steelyard.losses.fused_counts import soft_counts_of_logits
+from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
 from steelyard.losses.soft_counts import probabilities_of, soft_counts
 from steelyard.losses.tversky import IoULoss
 from warm_process import run_warm
@@ -66,6 +66,18 @@ def test_counts_and_gradient_are_those_of_the_plain_formula(road: str, shape: tu
         torch.testing.assert_close(getattr(ours, count).double(), getattr(exact, count), rtol=2e-6, atol=1e-4)
     grad, exact_grad = gradients(logits, target)
     torch.testing.assert_close(grad.double(), exact_grad, rtol=1e-5, atol=1e-6 * float(exact_grad.abs().max()))
+
+
+def test_pooled_over_the_batch_is_the_sum_of_its_samples(road: str):
+    torch.manual_seed(8)
+    logits, target = torch.randn(3, 4, 41), torch.randint(0, 4, (3, 41))
+    leaves = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    pooled, exact = pooled_soft_counts_of_logits(leaves[0], target), plain(leaves[1], target).over_cases()
+    for count in COUNTS:
+        torch.testing.assert_close(getattr(pooled, count).double(), getattr(exact, count), rtol=2e-6, atol=1e-4)
+    mixed(pooled).backward()
+    mixed(exact).backward()
+    torch.testing.assert_close(leaves[0].grad.double(), leaves[1].grad, rtol=1e-5, atol=1e-5)
 
 
 def test_a_second_derivative_is_the_plain_formulas(road: str):
@@ -220,6 +232,23 @@ def test_a_compiler_that_fails_or_writes_nonsense_is_done_without(anew: pytest.M
     assert native_counts._library() is None
     logits, target = torch.randn(1, 3, 50), torch.randint(0, 3, (1, 50))
     torch.testing.assert_close(soft_counts_of_logits(logits, target).tp.double(), plain(logits, target).tp)
+
+
+@needs_compiler
+@pytest.mark.parametrize("unknown", ["-fopenmp", "-march=native"])
+def test_a_compiler_without_openmp_or_the_processors_own_vectors_counts_all_the_same(
+    anew: pytest.MonkeyPatch, tmp_path: Path, unknown: str
+):
+    compiler = tmp_path / "bin" / "cc"
+    compiler.parent.mkdir()
+    compiler.write_text(f'#!/bin/sh\ncase " $* " in *" {unknown} "*) exit 1;; esac\nexec {shutil.which("cc")} "$@"\n')
+    compiler.chmod(0o755)
+    anew.setenv("PATH", f"{compiler.parent}:/usr/bin:/bin")
+    assert native_counts._library() is not None
+    logits, target = 3 * torch.randn(2, 5, 71_003), torch.randint(0, 5, (2, 71_003))
+    torch.testing.assert_close(soft_counts_of_logits(logits, target).tp.double(), plain(logits, target).tp)
+    grad, exact = gradients(logits, target)
+    torch.testing.assert_close(grad.double(), exact, rtol=1e-5, atol=1e-6 * float(exact.abs().max()))
 
 
 @needs_compiler

@@ -134,7 +134,8 @@ def probability_gradient(loss: IoULoss, logits: Tensor, target: Tensor) -> Tenso
     """∂loss/∂p, by handing the loss probabilities as if a softmax had just made them."""
     probabilities = logits.softmax(1).detach().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steelyard.losses.tversky.soft_counts_of_logits", soft_counts)
+        pooled = lambda given, labels: soft_counts(given, labels).over_cases()  # noqa: E731
+        patch.setattr("steelyard.losses.tversky.pooled_soft_counts_of_logits", pooled)
         loss(probabilities, target).backward()
     assert probabilities.grad is not None
     return probabilities.grad

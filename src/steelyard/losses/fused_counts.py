@@ -30,42 +30,61 @@ def soft_counts_of_logits(
         ValueError: a label that no class has; a GPU stops with a failed assertion instead.
     """
     if torch.compiler.is_compiling():
-        check_labels(target, logits.shape[1])
-        return soft_counts(probabilities_of(logits), target)
+        return _by_formula(logits, target)
+    return _counts(logits, target, pooled=False)
+
+
+def pooled_soft_counts_of_logits(
+    logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
+) -> Confusion:
+    """The same pooled over the batch, each (class,)."""
+    if torch.compiler.is_compiling():
+        return _by_formula(logits, target).over_cases()
+    return _counts(logits, target, pooled=True)
+
+
+def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
+    check_labels(target, logits.shape[1])
+    return soft_counts(probabilities_of(logits), target)
+
+
+def _counts(logits: Tensor, target: Tensor, *, pooled: bool) -> Confusion:
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    tp, prediction, reference = _SoftCounts.apply(wide, target)
-    voxels = target.shape[1:].numel()
-    return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=voxels - reference - prediction + tp)
+    tp, prediction, reference = _SoftCounts.apply(wide, target, pooled)
+    voxels = target.numel() if pooled else target.shape[1:].numel()
+    fp = prediction - tp
+    return Confusion(tp=tp, fp=fp, fn=reference - tp, tn=(voxels - reference) - fp)
 
 
 class _SoftCounts(Function):
-    """(TP, Σ p, reference pixels), each (batch, class)."""
+    """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled."""
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(context: Any, logits: Tensor, target: Tensor, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
         context.is_native = is_native(logits, target)
         if context.is_native:
-            tp, prediction, reference = count(logits, target)
-            if float(reference.sum()) != target.numel():  # some label was counted by no class
+            sums = count(logits, target)
+            if float(sums[2].sum()) != target.numel():  # some label was counted by no class
                 check_labels(target, logits.shape[1])
             kept: tuple[Tensor, ...] = ()
         else:
             check_labels(target, logits.shape[1])
-            tp, prediction, reference, kept = _count(logits, target)
+            sums, kept = _count(logits, target)
         context.save_for_backward(logits, target, *kept)
-        reference = reference.to(logits.dtype)
+        tp, prediction, reference = (sums.sum(1) if pooled else sums).to(logits.dtype).unbind()
         context.mark_non_differentiable(reference)
-        return tp.to(logits.dtype), prediction.to(logits.dtype), reference
+        return tp, prediction, reference
 
     @staticmethod
-    def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         logits, target, *kept = context.saved_tensors
+        by_tp, by_prediction = (given.expand(logits.shape[:2]) for given in (by_tp, by_prediction))
         if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
-            return _gradient_by_formula(logits, target, by_tp, by_prediction), None
+            return _gradient_by_formula(logits, target, by_tp, by_prediction), None, None
         if context.is_native:
-            return gradient(logits, target, by_tp, by_prediction), None
+            return gradient(logits, target, by_tp, by_prediction), None, None
         probabilities, labels = kept
-        return _gradient(probabilities, labels, by_tp, by_prediction), None
+        return _gradient(probabilities, labels, by_tp, by_prediction), None, None
 
 
 def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
@@ -76,8 +95,8 @@ def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_predi
     return (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True))).reshape(logits.shape)
 
 
-def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """The same by torch alone, on any device; also the probabilities and labels (batch, 1, pixel) for `_gradient`."""
+def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """As `count`, by torch alone, on any device; and the probabilities and labels (batch, 1, pixel) for `_gradient`."""
     batch, classes = logits.shape[:2]
     probabilities = logits.softmax(1)
     labels = target.reshape(batch, 1, -1).long()
@@ -86,7 +105,7 @@ def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, tupl
     tp = zeros.scatter_add(1, labels[:, 0], of_label.double())  # one by one, hence in float64
     reference = zeros.scatter_add(1, labels[:, 0], torch.ones_like(of_label, dtype=torch.float64))
     prediction = probabilities.reshape(batch, classes, -1).sum(2)
-    return tp, prediction, reference, (probabilities, labels)
+    return torch.stack([tp, prediction.double(), reference]), (probabilities, labels)
 
 
 def _gradient(probabilities: Tensor, labels: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:

@@ -1,132 +1,248 @@
 /* Soft counts of softmax probabilities, and their gradient, each in one pass over the logits.
 
-   A block of pixels at a time is turned into exponentials in `scratch` and summed there; nothing of the size of the
-   logits is stored but the gradient itself. Both functions work on the pixels from `start` to `stop` of one sample.
-   The logit of class c at pixel i lies at logits[c * class_step + i * pixel_step], and so does its gradient.
+   Pixels are taken in tiles so small that the exponentials of all classes stay in the first-level cache until they are
+   summed or used; nothing of the size of the logits is stored but the gradient itself. Sums run in float over a block's
+   tiles, then in double.
 
-   exp is a polynomial on (-ln 2 / 2, ln 2 / 2) after a Cody-Waite reduction, as in Cephes' expf. NaN stays NaN, so that
-   a training that diverged shows. Loops are written so that compilers vectorise them: no calls, no branches. */
+   Threads share the pieces of the samples; what a piece counts does not depend on who counts it. The logit of class c
+   at pixel i of a sample lies at logits[c * class_step + i * pixel_step], and so does its gradient.
+
+   exp is a polynomial on (-ln 2 / 2, ln 2 / 2) after a Cody-Waite reduction, its coefficients of the least largest
+   relative error, 1.1e-7. NaN stays NaN, so that a training that diverged shows. Vectors are GCC's and clang's own: any
+   processor's registers serve. */
 
 #include <stdint.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
-#define BLOCK 512     /* pixels: the exponentials of five classes fill 10 kB, those of a hundred a second-level cache */
-#define LOWEST -87.0f /* exp of anything lower is no normal float32: 1.6e-38 stands for it */
+#define LANES 16
+#define VECTORS 2               /* of a tile */
+#define TILE (LANES * VECTORS)  /* pixels */
+#define BLOCK (64 * TILE)
+#define PIECE (1 << 16)         /* pixels that a thread takes at a time: enough to be worth it */
+#define SCRATCH (3 * TILE)      /* floats that a thread needs for each class: exponentials, a copy, two vectors of sums */
+#define LOWEST -87.0f           /* exp of anything lower is no normal float32: 1.6e-38 stands for it */
+#define ROUNDER 12583039.0f     /* 1.5 * 2^23 + 127: a sum with it loses its fraction and ends in an exponent's bits */
+#define UNKNOWN -1              /* a label that no class has: counted by none */
+#define PADDING -2              /* no pixel at all */
+#define EACH(v) for (int v = 0; v < VECTORS; v++)
+#define INLINE static inline __attribute__((always_inline))
 
-static inline float exp_of_non_positive(float x) {
-    float n = x * 1.44269504f;
-    int32_t whole = (int32_t)(n - 0.5f);
-    float k = (float)whole;
-    float r = x - k * 0.693359375f + k * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    uint32_t bits = (uint32_t)(whole + 127) << 23;
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return p * scale;
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+
+typedef struct {
+    const float *logits; /* of all samples, one after the other */
+    const void *target;
+    int64_t target_bytes, classes, class_step, pixel_step, samples, pixels;
+} Input;
+
+typedef struct {
+    int64_t sample, first, stop; /* pixels of the sample */
+} Piece;
+
+INLINE floats all_lanes(float x) { return x - (floats){0}; }
+INLINE floats where(ints mask, floats x) { return (floats)((ints)x & mask); }
+
+/* The larger of each two; x where it is NaN. */
+INLINE floats larger(floats x, floats y) {
+    for (int lane = 0; lane < LANES; lane++) x[lane] = x[lane] < y[lane] ? y[lane] : x[lane];
+    return x;
 }
 
-/* Exponentials of a block, e[c * BLOCK + j], and one over their sums, r[j]; `labels[j]` as int32. */
-static void exponentials(const float *restrict logits, const void *restrict target, int64_t target_bytes,
-                         int64_t classes, int64_t class_step, int64_t pixel_step, int64_t first, int64_t count,
-                         float *restrict e, float *restrict r, int32_t *restrict labels) {
-    float highest[BLOCK];
-    for (int64_t c = 0; c < classes; c++) {
-        const float *restrict z = logits + c * class_step + first * pixel_step;
-        float *restrict ec = e + c * BLOCK;
-        if (pixel_step == 1)
-            for (int64_t j = 0; j < count; j++) ec[j] = z[j];
-        else
-            for (int64_t j = 0; j < count; j++) ec[j] = z[j * pixel_step];
-        if (c == 0)
-            for (int64_t j = 0; j < count; j++) highest[j] = ec[j];
-        else
-            for (int64_t j = 0; j < count; j++) highest[j] = ec[j] > highest[j] ? ec[j] : highest[j];
-    }
-    for (int64_t j = 0; j < count; j++) r[j] = 0.0f;
-    for (int64_t c = 0; c < classes; c++) {
-        float *restrict ec = e + c * BLOCK;
-        for (int64_t j = 0; j < count; j++) {
-            float x = ec[j] - highest[j];
-            ec[j] = x < LOWEST ? LOWEST : x;
-        }
-        for (int64_t j = 0; j < count; j++) {
-            ec[j] = exp_of_non_positive(ec[j]);
-            r[j] += ec[j];
-        }
-    }
-    for (int64_t j = 0; j < count; j++) r[j] = 1.0f / r[j];
-    if (target_bytes == 8)
-        for (int64_t j = 0; j < count; j++) {
-            int64_t label = ((const int64_t *)target)[first + j];
-            labels[j] = (uint64_t)label < (uint64_t)classes ? (int32_t)label : -1;
-        }
-    else if (target_bytes == 4)
-        for (int64_t j = 0; j < count; j++) labels[j] = ((const int32_t *)target)[first + j];
-    else
-        for (int64_t j = 0; j < count; j++) labels[j] = ((const uint8_t *)target)[first + j];
+INLINE floats load(const float *from) {
+    floats x;
+    memcpy(&x, from, sizeof x);
+    return x;
 }
 
-/* counts: of each class TP, then of each the sum of its probabilities, then of each its reference pixels. A label that
-   no class has is counted by none. `scratch` holds classes * BLOCK floats. */
-void soft_counts(const float *restrict logits, const void *restrict target, int64_t target_bytes, int64_t classes,
-                 int64_t class_step, int64_t pixel_step, int64_t start, int64_t stop, float *restrict scratch,
-                 double *restrict counts) {
-    float r[BLOCK];
-    int32_t labels[BLOCK];
-    for (int64_t c = 0; c < 3 * classes; c++) counts[c] = 0.0;
-    for (int64_t first = start; first < stop; first += BLOCK) {
-        int64_t count = stop - first < BLOCK ? stop - first : BLOCK;
-        exponentials(logits, target, target_bytes, classes, class_step, pixel_step, first, count, scratch, r, labels);
-        for (int64_t c = 0; c < classes; c++) {
-            const float *restrict ec = scratch + c * BLOCK;
-            float all = 0.0f, inside = 0.0f;
-            int32_t pixels = 0;
-            for (int64_t j = 0; j < count; j++) {
-                float p = ec[j] * r[j];
-                all += p;
-                inside += labels[j] == (int32_t)c ? p : 0.0f;
-                pixels += labels[j] == (int32_t)c;
-            }
-            counts[c] += inside;
-            counts[classes + c] += all;
-            counts[2 * classes + c] += pixels;
+INLINE void store(float *to, floats x) { memcpy(to, &x, sizeof x); }
+
+INLINE floats exp_of_non_positive(floats x) {
+    x = larger(x, all_lanes(LOWEST));
+    floats rounded = x * 1.44269504f + ROUNDER;
+    floats k = rounded - ROUNDER;
+    floats r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    floats p = 8.31252e-3f * r + 4.189016e-2f;
+    p = p * r + 0.16667115f;
+    p = p * r + 0.49999231f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return p * (floats)((ints)rounded << 23); /* times 2^k */
+}
+
+/* Of a tile: exponentials e[c * VECTORS + v], and one over their sums, r[v]; 0 where there is no pixel. */
+INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *r) {
+    floats highest[VECTORS];
+    EACH(v) highest[v] = e[v] = load(z + v * LANES);
+    for (int64_t c = 1; c < classes; c++)
+        EACH(v) {
+            floats x = e[c * VECTORS + v] = load(z + c * step + v * LANES); /* read once: classes lie far apart */
+            highest[v] = larger(x, highest[v]);
         }
+    EACH(v) r[v] = all_lanes(0);
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) {
+            e[c * VECTORS + v] = exp_of_non_positive(e[c * VECTORS + v] - highest[v]);
+            r[v] += e[c * VECTORS + v];
+        }
+    EACH(v) r[v] = where(labels[v] != PADDING, 1.0f / r[v]);
+}
+
+/* Adds a tile's p_c to sums[2 * c + 1], and those inside the class to sums[2 * c]. */
+static void count_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums) {
+    floats r[VECTORS];
+    exponentials(z, step, labels, classes, e, r);
+    for (int64_t c = 0; c < classes; c++) {
+        floats inside = all_lanes(0), all = all_lanes(0);
+        EACH(v) {
+            floats p = e[c * VECTORS + v] * r[v];
+            inside += where(labels[v] == (int32_t)c, p);
+            all += p;
+        }
+        sums[2 * c] += inside;
+        sums[2 * c + 1] += all;
     }
 }
 
 /* gradient = p_c (v_c - sum_k v_k p_k), where v_c = by_sum[c], and by_tp[c] more inside the class. */
-void soft_counts_gradient(const float *restrict logits, const void *restrict target, int64_t target_bytes,
-                          int64_t classes, int64_t class_step, int64_t pixel_step, int64_t start, int64_t stop,
-                          float *restrict scratch, const float *restrict by_tp, const float *restrict by_sum,
-                          float *restrict gradient) {
-    float r[BLOCK], mean[BLOCK];
-    int32_t labels[BLOCK];
-    for (int64_t first = start; first < stop; first += BLOCK) {
-        int64_t count = stop - first < BLOCK ? stop - first : BLOCK;
-        exponentials(logits, target, target_bytes, classes, class_step, pixel_step, first, count, scratch, r, labels);
-        for (int64_t j = 0; j < count; j++) mean[j] = 0.0f;
-        for (int64_t c = 0; c < classes; c++) {
-            const float *restrict ec = scratch + c * BLOCK;
-            float outside = by_sum[c], inside = by_sum[c] + by_tp[c];
-            for (int64_t j = 0; j < count; j++) mean[j] += ec[j] * (labels[j] == (int32_t)c ? inside : outside);
+static void gradient_of_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e,
+                             const float *by_tp, const float *by_sum, float *gradient, int64_t to_step) {
+    floats r[VECTORS], mean[VECTORS];
+    exponentials(z, step, labels, classes, e, r);
+    EACH(v) mean[v] = all_lanes(0);
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) mean[v] += e[c * VECTORS + v] * (by_sum[c] + where(labels[v] == (int32_t)c, all_lanes(by_tp[c])));
+    EACH(v) mean[v] *= r[v];
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) {
+            floats wanted = by_sum[c] + where(labels[v] == (int32_t)c, all_lanes(by_tp[c]));
+            store(gradient + c * to_step + v * LANES, e[c * VECTORS + v] * r[v] * (wanted - mean[v]));
         }
-        for (int64_t j = 0; j < count; j++) mean[j] *= r[j];
-        for (int64_t c = 0; c < classes; c++) {
-            const float *restrict ec = scratch + c * BLOCK;
-            float *restrict g = gradient + c * class_step + first * pixel_step;
-            float outside = by_sum[c], inside = by_sum[c] + by_tp[c];
-            if (pixel_step == 1)
-                for (int64_t j = 0; j < count; j++)
-                    g[j] = ec[j] * r[j] * ((labels[j] == (int32_t)c ? inside : outside) - mean[j]);
-            else
-                for (int64_t j = 0; j < count; j++)
-                    g[j * pixel_step] = ec[j] * r[j] * ((labels[j] == (int32_t)c ? inside : outside) - mean[j]);
+}
+
+static void labels_of_block(const Input *in, int64_t first, int count, int32_t *labels) {
+    if (in->target_bytes == 8)
+        for (int j = 0; j < count; j++) {
+            int64_t label = ((const int64_t *)in->target)[first + j];
+            labels[j] = (uint64_t)label < (uint64_t)in->classes ? (int32_t)label : UNKNOWN;
         }
+    else if (in->target_bytes == 4)
+        for (int j = 0; j < count; j++) {
+            int32_t label = ((const int32_t *)in->target)[first + j];
+            labels[j] = (uint64_t)label < (uint64_t)in->classes ? label : UNKNOWN;
+        }
+    else
+        for (int j = 0; j < count; j++) {
+            int32_t label = ((const uint8_t *)in->target)[first + j];
+            labels[j] = label < in->classes ? label : UNKNOWN;
+        }
+    for (int j = count; j % TILE; j++) labels[j] = PADDING;
+}
+
+/* Whether a tile is read and written where it lies: its pixels side by side, and none missing. */
+static int lies_well(const Input *in, int pixels) { return in->pixel_step == 1 && pixels == TILE; }
+
+/* A tile's logits side by side, class_step = TILE, zero where there is no pixel. */
+static void copy_in(const Input *in, const float *z, int pixels, float *tile) {
+    memset(tile, 0, sizeof(float) * TILE * in->classes);
+    for (int j = 0; j < pixels; j++)
+        for (int64_t c = 0; c < in->classes; c++) tile[c * TILE + j] = z[c * in->class_step + j * in->pixel_step];
+}
+
+static void copy_out(const Input *in, const float *tile, int pixels, float *to) {
+    for (int j = 0; j < pixels; j++)
+        for (int64_t c = 0; c < in->classes; c++) to[c * in->class_step + j * in->pixel_step] = tile[c * TILE + j];
+}
+
+static int at_most(int64_t most, int64_t x) { return (int)(x < most ? x : most); }
+
+static void count_piece(const Input *in, Piece piece, float *scratch, double *counts) {
+    const float *logits = in->logits + piece.sample * in->classes * in->pixels;
+    float *copy = scratch + in->classes * TILE;
+    floats *sums = (floats *)(copy + in->classes * TILE);
+    int32_t labels[BLOCK] __attribute__((aligned(4 * LANES)));
+    for (int64_t c = 0; c < 3 * in->classes; c++) counts[c] = 0;
+    for (int64_t first = piece.first; first < piece.stop; first += BLOCK) {
+        int block = at_most(BLOCK, piece.stop - first);
+        labels_of_block(in, piece.sample * in->pixels + first, block, labels);
+        for (int64_t i = 0; i < 2 * in->classes; i++) sums[i] = all_lanes(0);
+        for (int j = 0; j < block; j += TILE) {
+            const float *z = logits + (first + j) * in->pixel_step;
+            int pixels = at_most(TILE, block - j), in_place = lies_well(in, pixels);
+            if (!in_place) copy_in(in, z, pixels, copy);
+            count_tile(in_place ? z : copy, in_place ? in->class_step : TILE, (const ints *)(labels + j), in->classes,
+                       (floats *)scratch, sums);
+        }
+        for (int64_t c = 0; c < in->classes; c++) {
+            int32_t reference = 0;
+            for (int j = 0; j < block; j++) reference += labels[j] == (int32_t)c;
+            for (int lane = 0; lane < LANES; lane++) {
+                counts[c] += sums[2 * c][lane];
+                counts[in->classes + c] += sums[2 * c + 1][lane];
+            }
+            counts[2 * in->classes + c] += reference;
+        }
+    }
+}
+
+static void gradient_of_piece(const Input *in, Piece piece, float *scratch, const float *by_tp, const float *by_sum,
+                              float *gradient) {
+    int64_t sample = piece.sample * in->classes * in->pixels;
+    float *copy = scratch + in->classes * TILE;
+    int32_t labels[BLOCK] __attribute__((aligned(4 * LANES)));
+    for (int64_t first = piece.first; first < piece.stop; first += BLOCK) {
+        int block = at_most(BLOCK, piece.stop - first);
+        labels_of_block(in, piece.sample * in->pixels + first, block, labels);
+        for (int j = 0; j < block; j += TILE) {
+            int64_t at = sample + (first + j) * in->pixel_step;
+            int pixels = at_most(TILE, block - j), in_place = lies_well(in, pixels);
+            int64_t step = in_place ? in->class_step : TILE;
+            if (!in_place) copy_in(in, in->logits + at, pixels, copy);
+            gradient_of_tile(in_place ? in->logits + at : copy, step, (const ints *)(labels + j), in->classes,
+                             (floats *)scratch, by_tp, by_sum, in_place ? gradient + at : copy, step);
+            if (!in_place) copy_out(in, copy, pixels, gradient + at);
+        }
+    }
+}
+
+static Piece piece_of(const Input *in, int64_t index) {
+    int64_t of_sample = (in->pixels + PIECE - 1) / PIECE;
+    int64_t first = index % of_sample * PIECE;
+    return (Piece){index / of_sample, first, first + PIECE < in->pixels ? first + PIECE : in->pixels};
+}
+
+static float *scratch_of_thread(const Input *in, float *scratch) {
+#ifdef _OPENMP
+    return scratch + omp_get_thread_num() * in->classes * SCRATCH;
+#else
+    return scratch;
+#endif
+}
+
+int64_t soft_counts_pieces(const Input *in) { return in->samples * ((in->pixels + PIECE - 1) / PIECE); }
+
+int64_t soft_counts_scratch(const Input *in) { return in->classes * SCRATCH; }
+
+/* counts, for each piece: of each class TP, then of each the sum of its probabilities, then of each its reference
+   pixels. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
+void soft_counts(const Input *in, int threads, float *scratch, double *counts) {
+    int64_t pieces = soft_counts_pieces(in);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < pieces; i++)
+        count_piece(in, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes);
+}
+
+/* by_tp and by_sum: (sample, class). */
+void soft_counts_gradient(const Input *in, int threads, float *scratch, const float *by_tp, const float *by_sum,
+                          float *gradient) {
+    int64_t pieces = soft_counts_pieces(in);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < pieces; i++) {
+        Piece piece = piece_of(in, i);
+        int64_t row = piece.sample * in->classes;
+        gradient_of_piece(in, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum + row, gradient);
     }
 }

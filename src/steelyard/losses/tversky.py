@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
-from steelyard.losses.fused_counts import soft_counts_of_logits
+from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
 from steelyard.losses.processes import mean_over_processes, pool_over_processes
 from steelyard.losses.soft_counts import check_inputs
 
@@ -81,10 +81,9 @@ class IoULoss(nn.Module):
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
         self._check_lengths(logits.shape[1])
-        counts = soft_counts_of_logits(logits, target)
         if self.scope == "batch":
-            return self._mean_over_classes(pool_over_processes(counts.over_cases()))
-        return mean_over_processes(self._mean_over_classes(counts))
+            return self._mean_over_classes(pool_over_processes(pooled_soft_counts_of_logits(logits, target)))
+        return mean_over_processes(self._mean_over_classes(soft_counts_of_logits(logits, target)))
 
     def _mean_over_classes(self, counts: Confusion) -> Tensor:
         """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
