@@ -6,6 +6,7 @@ gradient needs of the loss: with v_ic = ∂/∂Σp_c + [g_i = c] ∂/∂TP_c, th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch.autograd import Function
 from steelyard.confusion import Confusion
 from steelyard.losses.native_counts import count, gradient, is_native
 from steelyard.losses.soft_counts import check_labels, probabilities_of, soft_counts
+
+PIECE = 1 << 16  # pixels
 
 
 def soft_counts_of_logits(
@@ -66,25 +69,22 @@ class _SoftCounts(Function):
             sums = count(logits, target)
             if float(sums[2].sum()) != target.numel():  # some label was counted by no class
                 check_labels(target, logits.shape[1])
-            kept: tuple[Tensor, ...] = ()
         else:
             check_labels(target, logits.shape[1])
-            sums, kept = _count(logits, target)
-        context.save_for_backward(logits, target, *kept)
+            sums = _count(logits, target)
+        context.save_for_backward(logits, target)
         tp, prediction, reference = (sums.sum(1) if pooled else sums).to(logits.dtype).unbind()
         context.mark_non_differentiable(reference)
         return tp, prediction, reference
 
     @staticmethod
     def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        logits, target, *kept = context.saved_tensors
+        logits, target = context.saved_tensors
         by_tp, by_prediction = (given.expand(logits.shape[:2]) for given in (by_tp, by_prediction))
         if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
             return _gradient_by_formula(logits, target, by_tp, by_prediction), None, None
-        if context.is_native:
-            return gradient(logits, target, by_tp, by_prediction), None, None
-        probabilities, labels = kept
-        return _gradient(probabilities, labels, by_tp, by_prediction), None, None
+        by_torch_or_native = gradient if context.is_native else _gradient
+        return by_torch_or_native(logits, target, by_tp, by_prediction), None, None
 
 
 def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
@@ -95,22 +95,37 @@ def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_predi
     return (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True))).reshape(logits.shape)
 
 
-def _count(logits: Tensor, target: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """As `count`, by torch alone, on any device; and the probabilities and labels (batch, 1, pixel) for `_gradient`."""
-    batch, classes = logits.shape[:2]
-    probabilities = logits.softmax(1)
-    labels = target.reshape(batch, 1, -1).long()
-    of_label = probabilities.reshape(batch, classes, -1).gather(1, labels)[:, 0]
-    zeros = of_label.new_zeros(batch, classes, dtype=torch.float64)
-    tp = zeros.scatter_add(1, labels[:, 0], of_label.double())  # one by one, hence in float64
-    reference = zeros.scatter_add(1, labels[:, 0], torch.ones_like(of_label, dtype=torch.float64))
-    prediction = probabilities.reshape(batch, classes, -1).sum(2)
-    return torch.stack([tp, prediction.double(), reference]), (probabilities, labels)
+def _count(logits: Tensor, target: Tensor) -> Tensor:
+    """As `count`, by torch alone, on any device."""
+    flat, labels = logits.flatten(2), target.flatten(1)[:, None].long()
+    sums = logits.new_zeros(3, *logits.shape[:2], dtype=torch.float64)
+    for at in _pieces(flat):
+        probabilities, here, (tp, prediction, reference) = flat[at].softmax(1), labels[at], sums[:, at[0]]
+        of_label = probabilities.gather(1, here)[:, 0].double()  # scattered one by one, hence in float64
+        tp.scatter_add_(1, here[:, 0], of_label)
+        reference.scatter_add_(1, here[:, 0], torch.ones_like(of_label))
+        prediction += probabilities.sum(2)
+    return sums
 
 
-def _gradient(probabilities: Tensor, labels: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    flat = probabilities.flatten(2)
-    of_label = by_tp.gather(1, labels[:, 0])[:, None] * flat.gather(1, labels)
-    mean = torch.bmm(by_prediction[:, None], flat) + of_label
-    result = (by_prediction[:, :, None] - mean).mul_(flat).scatter_add_(1, labels, of_label)
-    return result.reshape(probabilities.shape)
+def _gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
+    flat, labels = logits.flatten(2), target.flatten(1)[:, None].long()
+    result = torch.empty_like(flat)
+    for at in _pieces(flat):
+        probabilities, here, there = flat[at].softmax(1), labels[at], result[at]
+        by_sum = by_prediction[at[0]]
+        of_label = by_tp[at[0]].gather(1, here[:, 0])[:, None] * probabilities.gather(1, here)
+        mean = torch.bmm(by_sum[:, None], probabilities) + of_label
+        torch.sub(by_sum[:, :, None], mean, out=there).mul_(probabilities).scatter_add_(1, here, of_label)
+    return result.reshape(logits.shape)
+
+
+def _pieces(flat: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """(samples, classes, pixels): pieces whose probabilities stay in a processor's cache; a GPU gets everything."""
+    batch, _, pixels = flat.shape
+    if flat.device.type != "cpu":
+        yield slice(None), slice(None), slice(None)
+        return
+    for sample in range(batch):
+        for start in range(0, pixels, PIECE):
+            yield slice(sample, sample + 1), slice(None), slice(start, start + PIECE)

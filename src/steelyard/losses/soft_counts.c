@@ -18,11 +18,11 @@
 #endif
 
 #define LANES 16
-#define VECTORS 2               /* of a tile */
+#define VECTORS 4               /* of a tile */
 #define TILE (LANES * VECTORS)  /* pixels */
 #define BLOCK (64 * TILE)
 #define PIECE (1 << 16)         /* pixels that a thread takes at a time: enough to be worth it */
-#define SCRATCH (3 * TILE)      /* floats that a thread needs for each class: exponentials, a copy, two vectors of sums */
+#define SCRATCH (2 * (TILE + LANES)) /* floats that a thread needs for each class: exponentials, a copy, two vectors of sums */
 #define LOWEST -87.0f           /* exp of anything lower is no normal float32: 1.6e-38 stands for it */
 #define ROUNDER 12583039.0f     /* 1.5 * 2^23 + 127: a sum with it loses its fraction and ends in an exponent's bits */
 #define UNKNOWN -1              /* a label that no class has: counted by none */

@@ -59,11 +59,14 @@ def check_labels(target: Tensor, classes: int) -> None:
         ValueError: there is one, on the CPU; a GPU, which a look would make wait, and compiled code stop with a failed
             assertion.
     """
-    known = ((target >= 0) & (target < classes)).all()
+    if not target.numel():
+        return
+    lowest, highest = torch.aminmax(target)
+    known = (lowest >= 0) & (highest < classes)
     if target.device.type != "cpu" or torch.compiler.is_compiling():
         torch._assert_async(known, f"target must hold class indices from 0 to {classes - 1}")
     elif not known:
         raise ValueError(
-            f"target must hold class indices from 0 to {classes - 1}; came {int(target.min())} to "
-            f"{int(target.max())}. Give unlabelled pixels a class."
+            f"target must hold class indices from 0 to {classes - 1}; came {int(lowest)} to {int(highest)}. "
+            f"Give unlabelled pixels a class."
         )
