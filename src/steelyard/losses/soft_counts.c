@@ -13,6 +13,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -23,6 +26,8 @@
 #define BLOCK (64 * TILE)
 #define PIECE (1 << 16)         /* pixels that a thread takes at a time: enough to be worth it */
 #define SCRATCH (2 * (TILE + LANES)) /* floats that a thread needs for each class: exponentials, a copy, two vectors of sums */
+#define PAGE 4096
+#define LARGE_PAGE (1 << 21)
 #define LOWEST -87.0f           /* exp of anything lower is no normal float32: 1.6e-38 stands for it */
 #define ROUNDER 12583039.0f     /* 1.5 * 2^23 + 127: a sum with it loses its fraction and ends in an exponent's bits */
 #define UNKNOWN -1              /* a label that no class has: counted by none */
@@ -235,10 +240,20 @@ void soft_counts(const Input *in, int threads, float *scratch, double *counts) {
         count_piece(in, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes);
 }
 
+/* Fresh memory comes in pages of 4 kB, each at the price of a fault; a large gradient costs more for them than for its
+   numbers. Where the system has large pages, it is asked for those; where it refuses, nothing is lost. */
+static void ask_for_large_pages(float *memory, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t first = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE, stop = ((uintptr_t)memory + bytes) / PAGE * PAGE;
+    if (stop >= first + LARGE_PAGE) (void)madvise((void *)first, stop - first, MADV_HUGEPAGE);
+#endif
+}
+
 /* by_tp and by_sum: (sample, class). */
 void soft_counts_gradient(const Input *in, int threads, float *scratch, const float *by_tp, const float *by_sum,
                           float *gradient) {
     int64_t pieces = soft_counts_pieces(in);
+    ask_for_large_pages(gradient, in->samples * in->classes * in->pixels * (int64_t)sizeof *gradient);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < pieces; i++) {
         Piece piece = piece_of(in, i);
