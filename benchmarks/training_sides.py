@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.line import Limit, Work
@@ -28,7 +30,7 @@ def slices() -> SliceSet:
 
     dataset = ChaosDataset(phantoms(patients=2, size=SIZE, slices=36))
     prepared = [prepare(dataset.read(key), Preprocessing(size=SIZE)) for key in dataset.keys(("t1_in",))]
-    found = stack_slices(prepared, context=0, device=torch.device("cpu"))
+    found = stack_slices(prepared, context=0, device=torch.device("cpu"), overflow=Path(tempfile.gettempdir()))
     return SliceSet(found.images[: STEPS * BATCH].clone(), found.labels[: STEPS * BATCH].clone())
 
 

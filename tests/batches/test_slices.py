@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,25 +25,25 @@ def case(name: str, count: int, first: int, *, labelled: bool = True) -> Prepare
     return PreparedCase(name, name, "T1", images, labels if labelled else None, crop_or_pad((4, 4), 4))
 
 
-def test_slices_keep_the_order_of_cases_and_their_own_labels():
-    slices = stack_slices([case("b", 2, 30), case("a", 3, 10)], context=0, device=CPU)
+def test_slices_keep_the_order_of_cases_and_their_own_labels(tmp_path: Path):
+    slices = stack_slices([case("b", 2, 30), case("a", 3, 10)], context=0, device=CPU, overflow=tmp_path)
     assert len(slices) == 5
     assert slices.images[:, 0, 0, 0].tolist() == [30, 31, 10, 11, 12]
     assert slices.images[:, 1, 0, 0].tolist() == [-30, -31, -10, -11, -12]
     assert slices.labels[:, 0, 0].tolist() == [0, 1, 0, 1, 2]
 
 
-def test_context_adds_the_neighbours_of_the_same_case_alone():
-    slices = stack_slices([case("b", 2, 30), case("a", 3, 10)], context=1, device=CPU)
+def test_context_adds_the_neighbours_of_the_same_case_alone(tmp_path: Path):
+    slices = stack_slices([case("b", 2, 30), case("a", 3, 10)], context=1, device=CPU, overflow=tmp_path)
     assert slices.images.shape == (5, 6, 4, 4)
     assert slices.images[1, :, 0, 0].tolist() == [30, -30, 31, -31, 31, -31]  # the last slice of b, repeated
     assert slices.images[2, :, 0, 0].tolist() == [10, -10, 10, -10, 11, -11]
     assert slices.images[3, :, 0, 0].tolist() == [10, -10, 11, -11, 12, -12]
 
 
-def test_a_case_without_labels_is_refused_by_name():
+def test_a_case_without_labels_is_refused_by_name(tmp_path: Path):
     with pytest.raises(ValueError, match="case b"):
-        stack_slices([case("a", 2, 0), case("b", 2, 0, labelled=False)], context=0, device=CPU)
+        stack_slices([case("a", 2, 0), case("b", 2, 0, labelled=False)], context=0, device=CPU, overflow=tmp_path)
 
 
 def test_class_frequencies_are_shares_of_all_pixels():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from steelyard.batches.room import room_for
 from steelyard.preprocess.cache import PreparedCase, with_context
 
 
@@ -29,11 +30,21 @@ class SliceSet:
         return [float(share) for share in counts.double() / counts.sum()]
 
 
-def stack_slices(cases: Sequence[PreparedCase], *, context: int, device: torch.device) -> SliceSet:
-    """Every slice of every case, in the order given; a `ValueError` for a case without labels."""
-    labelled = [case.labels for case in cases if case.labels is not None]
-    if len(labelled) < len(cases):
-        names = ", ".join(case.case_id for case in cases if case.labels is None)
-        raise ValueError(f"case {names} has no labels; leave it out of the folds.")
-    images, labels = np.concatenate([with_context(case.images, context) for case in cases]), np.concatenate(labelled)
-    return SliceSet(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+def stack_slices(cases: Sequence[PreparedCase], *, context: int, device: torch.device, overflow: Path) -> SliceSet:
+    """Every slice of every case, in the order given; a `ValueError` for a case without labels.
+
+    Args:
+        overflow: the folder for slices that take too much memory (`room_for`).
+    """
+    unlabelled = [case.case_id for case in cases if case.labels is None]
+    if unlabelled:
+        raise ValueError(f"case {', '.join(unlabelled)} has no labels; leave it out of the folds.")
+    count, (channels, *plane) = sum(len(case.images) for case in cases), cases[0].images.shape[1:]
+    images = room_for((count, channels * (2 * context + 1), *plane), torch.float32, device=device, overflow=overflow)
+    labels = room_for((count, *plane), torch.uint8, device=device, overflow=overflow)
+    first = 0
+    for case in cases:
+        here = slice(first, first := first + len(case.images))
+        images[here] = torch.tensor(with_context(case.images, context))
+        labels[here] = torch.tensor(case.labels)
+    return SliceSet(images, labels)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from steelyard.preprocess.resize import PlaneMap, crop_or_pad, resample
 from steelyard.runstore import write_atomically
 from steelyard.volume import Case
 
+LOCAL_HEADER_LENGTHS = 26  # bytes into a zip member's header: the lengths of its name and of its extra field
 CACHE_VERSION = 2  # raise when the arithmetic of this package changes
 
 
@@ -93,7 +96,11 @@ def with_context(images: np.ndarray, context: int) -> np.ndarray:
 def prepare_cached(
     folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing, read: Callable[[], Case]
 ) -> PreparedCase:
-    """The prepared case from `folder`, or made by `read` and kept there, named by its files' hash and preprocessing."""
+    """The prepared case from `folder`, or made by `read` and kept there, named by its files' hash and preprocessing.
+
+    Its arrays are read-only and mapped to the file: processes that read one case share its memory, and the system takes
+    back what it needs elsewhere.
+    """
     path = _cached_file(folder, case_id, data_hash, preprocessing)
     if path.is_dir():
         raise BadData(f"{path} is a folder where a prepared case is kept. Remove it.", file=path)
@@ -109,12 +116,13 @@ def prepare_cached(
             EOFError,
             zipfile.BadZipFile,
             zlib.error,
+            struct.error,
             MemoryError,
         ):
             path.unlink(missing_ok=True)  # a damaged cache file is worth nothing: make it again
     prepared = prepare(read(), preprocessing)
     write_atomically(path, lambda temporary: _save(temporary, prepared))
-    return prepared
+    return _load(path)
 
 
 def is_cached(folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing) -> bool:
@@ -140,9 +148,26 @@ def _save(path: Path, prepared: PreparedCase) -> None:
 
 
 def _load(path: Path) -> PreparedCase:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        about = json.loads(str(stored["about"]))
+    with zipfile.ZipFile(path) as file:
+        if file.testzip() is not None:  # a mapped array is not checked again
+            raise zipfile.BadZipFile(path)
+        about = json.loads(str(_mapped(path, file, "about")))
         plane = about.pop("plane")
         plane = PlaneMap(tuple(plane["native_shape"]), plane["size"], tuple(plane["scale"]), tuple(plane["offset"]))
-        labels = stored["labels"] if about.pop("labelled") else None
-        return PreparedCase(**about, images=stored["images"], labels=labels, plane=plane)
+        labels = _mapped(path, file, "labels") if about.pop("labelled") else None
+        return PreparedCase(**about, images=_mapped(path, file, "images"), labels=labels, plane=plane)
+
+
+def _mapped(path: Path, file: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array of an uncompressed npz file, where it lies in the file."""
+    member = file.getinfo(f"{name}.npy")
+    with path.open("rb") as content:
+        content.seek(member.header_offset + LOCAL_HEADER_LENGTHS)
+        content.seek(sum(struct.unpack("<HH", content.read(4))), os.SEEK_CUR)  # behind the member's name and extras
+        np.lib.format.read_magic(content)
+        shape, by_column, dtype = np.lib.format.read_array_header_1_0(content)
+        if member.compress_type != zipfile.ZIP_STORED or dtype.hasobject:
+            raise ValueError(f"{path} holds arrays that cannot be mapped")
+        if not shape:
+            return np.fromfile(content, dtype, count=1).reshape(())
+        return np.memmap(path, dtype, mode="r", offset=content.tell(), shape=shape, order="F" if by_column else "C")

@@ -27,7 +27,7 @@ def prepare_cases(plan: Plan, runs: Iterable[Run], *, console: Console, stop: St
     """Every case of those runs on the network's grid, from the cache where it is there."""
     preprocessing = preprocessing_of(plan.spec)
     needed = sorted({key for run in runs for key in run.fold.train + run.fold.test})
-    folder = plan.folder.parent / "cache"
+    folder = cache_folder(plan)
     cases = {}
     with console.status("reading cases") if console.is_terminal else contextlib.nullcontext():
         fill_cache(
@@ -48,6 +48,11 @@ def prepare_cases(plan: Plan, runs: Iterable[Run], *, console: Console, stop: St
                 lambda key=key: read_labelled(plan.dataset, key)[0],  # type: ignore[misc]
             )
     return cases
+
+
+def cache_folder(plan: Plan) -> Path:
+    """Where prepared cases lie, for all studies with one output folder."""
+    return plan.folder.parent / "cache"
 
 
 def keep_cases(plan: Plan, *, stop: Stop) -> None:

@@ -18,7 +18,7 @@ from steelyard.datasets import CaseKey
 from steelyard.errors import BadData, SteelyardError
 from steelyard.records import read_table
 from steelyard.runstore import SCHEMA_VERSION, RunFolder, write_json, write_parquet
-from steelyard.study.cases import Cases, Stop
+from steelyard.study.cases import Cases, Stop, cache_folder
 from steelyard.study.gradient_probe import gradient_probe
 from steelyard.study.heartbeat import Heartbeat, beat_file, tell_each
 from steelyard.study.manifest import manifest
@@ -62,7 +62,8 @@ def _carry_out(
     schedule = replace(schedule_of(plan.spec.train, plan.precision), epochs=plan.epochs_of(run))
 
     def slices_of(keys: tuple[CaseKey, ...]) -> SliceSet:
-        stacked = stack_slices([cases[key] for key in keys], context=context, device=device)
+        chosen = [cases[key] for key in keys]
+        stacked = stack_slices(chosen, context=context, device=device, overflow=cache_folder(plan))
         return task_slices(stacked, plan.dataset.label_set, run.organ)
 
     training = slices_of(run.fold.train)
