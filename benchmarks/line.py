@@ -38,6 +38,7 @@ class Line:
         measures_memory: False where the work is done by other processes, or on a GPU.
         needs: what must be at hand, besides what Steelyard itself needs: a variable of the environment as
             `STEELYARD_DATA`, a module as `monai`, or `cuda`. The line is left out where it is not.
+        shortfall: why the line is not reached, and what reaching it would take; the page says it while it is not.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Line:
     warm_ups: int = 1
     measures_memory: bool = True
     needs: tuple[str, ...] = ()
+    shortfall: str = ""
 
 
 class LineModule(Protocol):

@@ -39,7 +39,14 @@ def page(lines: Mapping[str, Line], results: Mapping[str, Result], growth: list[
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows += [_row(name, line, results.get(name)) for name, line in lines.items()]
-    parts = [HEAD, "\n".join(rows), _notes(lines, results), _growth(growth), _circumstances(lines, results)]
+    parts = [
+        HEAD,
+        "\n".join(rows),
+        _shortfalls(lines, results),
+        _notes(lines, results),
+        _growth(growth),
+        _circumstances(lines, results),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -87,6 +94,20 @@ def _memory(measured: Measured) -> str:
     if measured.ours_mib is None or measured.peer_mib is None:
         return "–"
     return f"{measured.ours_mib:.0f} / {measured.peer_mib:.0f} MiB"
+
+
+def _shortfalls(lines: Mapping[str, Line], results: Mapping[str, Result]) -> str:
+    said = [
+        f"- **{name.partition('_')[0]}** {line.shortfall}"
+        for name, line in lines.items()
+        if line.shortfall and not _is_reached(line, results.get(name))
+    ]
+    return "## Not reached, and what it would take\n\n" + "\n".join(said) if said else ""
+
+
+def _is_reached(line: Line, result: Result | None) -> bool:
+    measured = None if result is None else result.measured
+    return measured is not None and all(wish.reached for wish in wishes(line, measured))
 
 
 def _notes(lines: Mapping[str, Line], results: Mapping[str, Result]) -> str:

@@ -12,6 +12,11 @@ LINE = Line(
     wanted=2.0,
     repeats=31,
     needs=("monai",),
+    shortfall=(
+        "Softmax, two gathers and two scatters of torch each pass over all pixels; together they are most of the "
+        "time, and torch has no operator that sums by label without an array per class. It would take one, or "
+        "wheels that hold the compiled file."
+    ),
 )
 
 peer = a1_loss.peer

@@ -22,6 +22,12 @@ LINE = Line(
     warm_ups=0,  # each is a command in a process of its own
     measures_memory=False,
     needs=("monai",),
+    shortfall=(
+        "Ours also scores in two conventions, keeps label maps and score histograms, compares and writes the "
+        "report, and scores the held-out patients after every epoch; with five epochs of a small network these "
+        "are a large part. It would take validating while the next epoch trains, and building the report's charts "
+        "in a process beside the last training."
+    ),
 )
 
 

@@ -56,6 +56,14 @@ def test_what_was_not_measured_is_on_the_page_with_the_reason():
     assert _row(text, "i1")[8] == "≥ 8 ×; ≤ 0.33 of the peer's memory"
 
 
+def test_why_a_line_is_not_reached_is_said_while_it_is_not():
+    line = replace(LINE, shortfall="It would take another memory.")
+    said = "- **a1** It would take another memory."
+    assert said not in page({"a1_loss": line}, {"a1_loss": RESULT}, [])
+    for result in (None, replace(RESULT, measured=None), replace(RESULT, measured=replace(MEASURED, ratio=7.9))):
+        assert said in page({"a1_loss": line}, {} if result is None else {"a1_loss": result}, [])
+
+
 def test_notes_name_the_limit_and_how_far_off_it_we_are():
     assert "limit 8.00 ms: 80 MB moved; ours is 2.50 × that. The compiler helps." in page(
         {"a1_loss": LINE}, {"a1_loss": RESULT}, []
