@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,20 @@ def test_what_fits_lies_in_memory_and_what_does_not_in_a_file_without_a_name(
         del tensor
         assert Path("/proc/self/maps").read_text().count(str(tmp_path)) == before
         assert not list(tmp_path.rglob("slices-*"))
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A page of a sparse file that finds no room when it is written would kill the process."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    monkeypatch.setattr(room, "memory_left", lambda: 0.0)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            room_for((1000, 1000), torch.float32, device=CPU, overflow=tmp_path)
+        assert not list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_the_smallest_of_what_is_free_and_what_limits_leave_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -295,7 +295,7 @@ def small_disk(tmp_path: Path):
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # cached cases are mapped while anything holds them
 
 
 def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(patients: Path, small_disk: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import tempfile
 from collections.abc import Sequence
@@ -22,13 +23,16 @@ def room_for(shape: Sequence[int], dtype: torch.dtype, *, device: torch.device, 
 
     On the CPU, one that would take more than half of the memory left lies in a file of the folder `overflow`, mapped
     to memory: the system reads and drops its pages as it must. The file has no name and goes when the tensor goes.
+
+    Raises:
+        OSError: no room on the disk either.
     """
     size = math.prod(shape) * dtype.itemsize
     if device.type != "cpu" or size <= LARGEST_SHARE * memory_left():
         return torch.empty(*shape, dtype=dtype, device=device)
     overflow.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=overflow, prefix="slices-") as file:
-        file.truncate(size)
+        os.posix_fallocate(file.fileno(), 0, size)  # a full disk is met here, not when a page is written
         return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=dtype).reshape(*shape)
 
 
