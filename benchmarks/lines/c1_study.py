@@ -23,10 +23,10 @@ LINE = Line(
     measures_memory=False,
     needs=("monai",),
     shortfall=(
-        "Ours also scores in two conventions, keeps label maps and score histograms, compares and writes the "
-        "report, and scores the held-out patients after every epoch; with five epochs of a small network these "
-        "are a large part. It would take validating while the next epoch trains, and building the report's charts "
-        "in a process beside the last training."
+        "Under the profiler, training is 51 s of 73: network forward and backward on small slices, which reach a "
+        "third of the machine's best rate. Importing and planning take 7 s, the report 7 s, scoring 5 s, reading 1 s, "
+        "and none of these grows with the epochs. It would take faster training; without all the rest the ratio "
+        "would be about 3."
     ),
 )
 

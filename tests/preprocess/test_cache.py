@@ -138,6 +138,14 @@ def test_context_is_not_in_the_file():
     assert replace(SQUARE, context=2).key == SQUARE.key
 
 
+def test_arrays_that_lie_column_by_column_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = prepare(case(), SQUARE)
+    assert made.labels is not None
+    turned = replace(made, images=np.asfortranarray(made.images), labels=np.asfortranarray(made.labels))
+    monkeypatch.setattr(cache, "prepare", lambda _case, _preprocessing: turned)
+    assert equal(prepare_cached(tmp_path, "7_in", "a1", SQUARE, case), made)
+
+
 def test_a_file_with_any_damage_is_made_again(tmp_path: Path):
     """Cut at many lengths, or with one byte changed: in headers, names, numbers and checksums."""
     made = prepare_cached(tmp_path, "7_in", "a1", SQUARE, case)

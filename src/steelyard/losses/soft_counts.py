@@ -68,5 +68,5 @@ def check_labels(target: Tensor, classes: int) -> None:
     elif not known:
         raise ValueError(
             f"target must hold class indices from 0 to {classes - 1}; came {int(lowest)} to {int(highest)}. "
-            f"Give unlabelled pixels a class."
+            "Give unlabelled pixels a class."
         )
