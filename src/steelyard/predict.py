@@ -43,7 +43,7 @@ def predict_probabilities(
 
     Outside the network's field of view the background has probability 1.
     """
-    images = torch.tensor(with_context(case.images, context), device=device)  # a copy: cached ones are read-only
+    images = torch.tensor(with_context(case.images, context), device=device)  # copied: cached arrays are read-only
     probabilities = predict_logits(network, images, precision=precision).softmax(1)
     return case.plane.probabilities_to_native(probabilities.permute(1, 0, 2, 3).cpu().numpy())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -45,6 +46,6 @@ def stack_slices(cases: Sequence[PreparedCase], *, context: int, device: torch.d
     first = 0
     for case in cases:
         here = slice(first, first := first + len(case.images))
-        images[here] = torch.tensor(with_context(case.images, context))
-        labels[here] = torch.tensor(case.labels)
+        for stack, array in ((images, with_context(case.images, context)), (labels, case.labels)):
+            stack[here] = torch.from_numpy(np.require(array, requirements="W"))  # torch warns of read-only ones
     return SliceSet(images, labels)
