@@ -70,13 +70,17 @@ def seconds_to_start_python() -> float:
 
 
 def describe() -> str:
-    """Processor, cores, memory and Python, in one line."""
+    """Processor, cores, memory, Python and the GPU where there is one, in one line."""
     import os
+
+    import torch
 
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
-    return f"{model}, {os.cpu_count()} hardware threads, {memory / MIB:.0f} GiB, Python {platform.python_version()}"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    threads = os.cpu_count()
+    return f"{gpu}{model}, {threads} hardware threads, {memory / MIB:.0f} GiB, Python {platform.python_version()}"
 
 
 def _best(work: Callable[[], object], *, repeats: int = 9) -> float:

@@ -43,8 +43,12 @@ def our_network() -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def our_epoch(device: str = "cpu") -> Work:
-    """`fit` for one epoch, with the study's augmentation, in the precision that a study takes on this machine."""
+def our_epochs(device: str = "cpu", *, epochs: int = 1, times: int = 1) -> Work:
+    """`fit` with the study's augmentation, in the precision that a study takes on this machine.
+
+    Args:
+        times: how often each slice is there in an epoch.
+    """
     import torch
 
     from steelyard.batches.affine import RandomAffine
@@ -63,10 +67,10 @@ def our_epoch(device: str = "cpu") -> Work:
 
     used, held = torch.device(device), slices()
     network = our_network().to(used)
-    held = SliceSet(held.images.to(used), held.labels.to(used))
+    held = SliceSet(held.images.to(used).repeat(times, 1, 1, 1), held.labels.to(used).repeat(times, 1, 1))
     batches = Batches(held, batch_size=BATCH, seed=1, augmentation=RandomAffine())
     loss = IoULoss(fp_weight=PRICES[0], fn_weight=PRICES[1])
-    schedule = Schedule(epochs=1, precision=fastest_precision(used))
+    schedule = Schedule(epochs=epochs, precision=fastest_precision(used))
     return lambda: fit(
         network,
         loss,

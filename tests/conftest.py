@@ -10,12 +10,16 @@ from typing import NamedTuple
 
 import jaxtyping
 import pytest
+import torch
 
 # From here on a tensor that breaks the shape or type in a signature fails its test. Only tests check: beartype breaks
 # torch.compile. This must come before the modules are first imported.
 jaxtyping.install_import_hook(
     ["steelyard.losses", "steelyard.batches", "steelyard.networks", "steelyard.predict"], "type_checks.checked"
 )
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported, by whomever
 
 
 @pytest.fixture

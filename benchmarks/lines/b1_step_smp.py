@@ -10,7 +10,7 @@ from benchmarks.training_sides import (
     arithmetic,
     check_same_batches,
     monai_epoch,
-    our_epoch,
+    our_epochs,
     our_network,
 )
 
@@ -28,7 +28,7 @@ LINE = Line(
     ),
 )
 
-ours = our_epoch
+ours = our_epochs
 
 
 def peer() -> Work:

@@ -10,7 +10,7 @@ from benchmarks.training_sides import (
     arithmetic,
     check_same_batches,
     monai_epoch,
-    our_epoch,
+    our_epochs,
     our_network,
 )
 
@@ -24,7 +24,7 @@ LINE = Line(
     needs=("monai",),
 )
 
-ours = our_epoch
+ours = our_epochs
 same = check_same_batches
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
-from benchmarks.training_sides import BATCH, CLASSES, SIZE, STEPS, arithmetic, our_epoch, our_network, slices
+from benchmarks.training_sides import BATCH, CLASSES, SIZE, STEPS, arithmetic, our_epochs, our_network, slices
 
 LINE = Line(
     "share of our training step that is the network's own forward + backward",
@@ -13,7 +13,7 @@ LINE = Line(
     repeats=9,
 )
 
-ours = our_epoch
+ours = our_epochs
 
 
 def peer() -> Work:
@@ -51,7 +51,7 @@ def notes() -> list[str]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    work = our_epoch()
+    work = our_epochs()
     work()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         work()

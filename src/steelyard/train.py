@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from steelyard.batches.order import Batches, seeded
 from steelyard.checkpoint import TrainingState
+from steelyard.cuda_graph import ReplayedStep, is_replayable
 from steelyard.errors import Interrupted
 from steelyard.precision import Precision, autocast
 
@@ -91,23 +92,33 @@ def fit(
         history = list(resume.history)
     saved_at = time.monotonic()
 
+    def take_step(images: Tensor, target: Tensor) -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        with autocast(images.device, schedule.precision):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        value = loss(logits, target)
+        value.backward()
+        optimiser.step()
+        return value.detach()
+
+    device = batches.slices.images.device
+    keeps_to_the_gpu = device.type == "cuda" and all(group.get("capturable", True) for group in optimiser.param_groups)
+    replayed = ReplayedStep(take_step, device) if keeps_to_the_gpu and is_replayable(network, loss) else None
+
     for epoch in range(0 if resume is None else resume.epoch, schedule.epochs):
         started = time.monotonic()
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(epoch)
         network.train()
-        total = torch.zeros((), device=batches.slices.images.device)
+        total = torch.zeros((), device=device)
         with seeded_dropout(batches, epoch):
             for step, (images, target) in enumerate(batches.epoch(epoch)):
                 if stop():
                     raise Interrupted(f"stopped in epoch {epoch + 1} of {schedule.epochs}")
-                optimiser.zero_grad(set_to_none=True)
-                with autocast(images.device, schedule.precision):
-                    logits = network(images.contiguous(memory_format=torch.channels_last))
-                value = loss(logits, target)
-                value.backward()
-                optimiser.step()
-                total += value.detach()
+                if replayed is None:
+                    total += take_step(images, target)
+                else:
+                    total += replayed(images, target, constants=schedule.rate(epoch))
                 progress.step(epoch, step, len(batches))
 
         mean = float(total) / len(batches)
@@ -135,7 +146,8 @@ def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
     others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": schedule.l2}, {"params": others, "weight_decay": 0.0}]
     if schedule.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+        on_gpu = all(parameter.is_cuda for parameter in [*weights, *others])
+        return torch.optim.AdamW(groups, lr=schedule.learning_rate, capturable=on_gpu)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum)
 
 

@@ -60,7 +60,7 @@ SHAPES = [(2, 3, 7), (1, 2, 1), (3, 5, 33, 31), (2, 4, 5, 6, 41), (2, 3, 257, 26
 def test_counts_and_gradient_are_those_of_the_plain_formula(road: str, shape: tuple[int, ...]):
     torch.manual_seed(3)
     logits, target = 3 * torch.randn(shape), torch.randint(0, shape[1], (shape[0], *shape[2:]))
-    assert native_counts.is_native(logits, target) == (road == "native")
+    assert native_counts.takes(logits, target) == (road == "native")
     ours, exact = soft_counts_of_logits(logits, target), plain(logits, target)
     for count in COUNTS:
         torch.testing.assert_close(getattr(ours, count).double(), getattr(exact, count), rtol=2e-6, atol=1e-4)

@@ -53,7 +53,7 @@ class RandomAffine:
         in_pixels = turn @ shear / size[:, None, None]  # output (x, y) offset from the centre → input offset, in pixels
         aspect = torch.tensor([[1.0, rows / columns], [columns / rows, 1.0]])  # grid_sample's axes are scaled apart
         shift = torch.stack([shift_column * 2 / columns, shift_row * 2 / rows], dim=1)
-        theta = torch.cat([in_pixels * aspect, shift[:, :, None]], dim=2).to(images.device)
+        theta = torch.cat([in_pixels * aspect, shift[:, :, None]], dim=2).to(images.device, non_blocking=True)
         return functional.affine_grid(theta, [batch, 1, rows, columns], align_corners=False)
 
 

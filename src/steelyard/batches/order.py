@@ -56,9 +56,10 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields images (batch, channel, row, column) float32 and target (batch, row, column) int64, this process's."""
         order = torch.randperm(len(self.slices), generator=seeded(self.seed, epoch, "order"))
+        order = order.to(self.slices.images.device, non_blocking=True)
         random = seeded(self.seed, epoch, "augmentation")
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size].to(self.slices.images.device)
+            chosen = order[start : start + self.batch_size]
             images, target = self.slices.images[chosen], self.slices.labels[chosen].long()
             if self.augmentation is not None:
                 images, target = self.augmentation(

@@ -46,17 +46,19 @@ class StrongAugmentation:
         points = torch.randn(batch, 2, self.elastic_points, self.elastic_points, generator=generator) * self.elastic_px
         points = points * torch.tensor([2 / columns, 2 / rows])[:, None, None]
         field = functional.interpolate(points, size=(rows, columns), mode="bicubic", align_corners=True)
-        return field.permute(0, 2, 3, 1).to(images.device)
+        return field.permute(0, 2, 3, 1).to(images.device, non_blocking=True)
 
     def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
         batch, channels, rows, columns = images.shape
-        draw = (torch.rand(batch, channels, 4, 1, 1, generator=generator) * 2 - 1).to(images.device)
+        draw = (torch.rand(batch, channels, 4, 1, 1, generator=generator) * 2 - 1).to(images.device, non_blocking=True)
         low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
         span = (high - low).clamp_min(1e-6)
         images = low + span * ((images - low) / span) ** (draw[:, :, 0] * self.log_gamma).exp()
         points = torch.randn(batch, 1, 3, 3, generator=generator) * self.log_bias
         bias = functional.interpolate(points, size=(rows, columns), mode="bicubic", align_corners=True)
-        images = low + (images - low) * bias.exp().to(images.device)  # a coil weakens the signal, and air has none
+        images = low + (images - low) * bias.exp().to(
+            images.device, non_blocking=True
+        )  # a coil weakens the signal, and air has none
         images = images * (draw[:, :, 1] * self.log_contrast).exp() + draw[:, :, 2] * self.brightness
-        noise = torch.randn(images.shape, generator=generator).to(images.device)
+        noise = torch.randn(images.shape, generator=generator).to(images.device, non_blocking=True)
         return images + noise * (draw[:, :, 3].abs() * self.noise)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steelyard.losses import LOSSES
+from steelyard.losses.constants import constant
 from steelyard.losses.processes import sum_over_processes
 from steelyard.losses.soft_counts import check_inputs, check_labels
 
@@ -51,7 +52,8 @@ class CrossEntropyLoss(nn.Module):
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} values for {logits.shape[1]} classes (background first)."
             )
-        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        given = self.class_weights
+        weights = None if given is None else constant(given, logits.dtype, logits.device)
         charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
         total = charged.new_full((), target.numel()) if weights is None else weights[target.long()].sum()
         charged, total = sum_over_processes(torch.stack([charged, total]))

@@ -6,7 +6,8 @@ gradient needs of the loss: with v_ic = ∂/∂Σp_c + [g_i = c] ∂/∂TP_c, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,10 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from steelyard.confusion import Confusion
-from steelyard.losses.native_counts import count, gradient, is_native
+from steelyard.losses import native_counts, torch_counts
 from steelyard.losses.soft_counts import check_labels, probabilities_of, soft_counts
-
-PIECE = 1 << 16  # pixels
 
 
 def soft_counts_of_logits(
@@ -52,80 +51,79 @@ def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
 
 
 def _counts(logits: Tensor, target: Tensor, *, pooled: bool) -> Confusion:
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    tp, prediction, reference = _SoftCounts.apply(wide, target, pooled)
+    road = _gpu_kernels(logits, target)
+    if road is None:
+        logits = logits.to(_wide(logits.dtype))
+        road = native_counts if native_counts.takes(logits, target) else torch_counts
+    tp, prediction, reference = _SoftCounts.apply(logits, target, pooled, road)
     voxels = target.numel() if pooled else target.shape[1:].numel()
     fp = prediction - tp
     return Confusion(tp=tp, fp=fp, fn=reference - tp, tn=(voxels - reference) - fp)
 
 
+def _gpu_kernels(logits: Tensor, target: Tensor) -> ModuleType | None:
+    if logits.device.type != "cuda" or (kernels := _triton_counts()) is None:
+        return None
+    return kernels if kernels.takes(logits, target) else None
+
+
+@functools.cache
+def _triton_counts() -> ModuleType | None:
+    try:
+        from steelyard.losses import triton_counts
+    except ImportError:  # a build of torch that brings no Triton
+        return None
+    return triton_counts
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
 class _SoftCounts(Function):
-    """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled."""
+    """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled; `road` has `count` and `gradient`."""
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, target: Tensor, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
-        context.is_native = is_native(logits, target)
-        if context.is_native:
-            sums = count(logits, target)
-            if float(sums[2].sum()) != target.numel():  # some label was counted by no class
-                check_labels(target, logits.shape[1])
-        else:
+    def forward(
+        context: Any, logits: Tensor, target: Tensor, pooled: bool, road: ModuleType
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if road is torch_counts:
             check_labels(target, logits.shape[1])
-            sums = _count(logits, target)
+        sums = road.count(logits, target).sum((1, 2) if pooled else 2, dtype=torch.float64)
+        if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
+            check_labels(target, logits.shape[1])
+        context.road = road
         context.save_for_backward(logits, target)
-        tp, prediction, reference = (sums.sum(1) if pooled else sums).to(logits.dtype).unbind()
+        tp, prediction, reference = sums.to(_wide(logits.dtype)).unbind()
         context.mark_non_differentiable(reference)
+        context.set_materialize_grads(False)  # one of the two counts may not matter to a loss
         return tp, prediction, reference
 
     @staticmethod
-    def backward(context: Any, by_tp: Tensor, by_prediction: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(
+        context: Any, by_tp: Tensor | None, by_prediction: Tensor | None, _: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
         logits, target = context.saved_tensors
-        by_tp, by_prediction = (given.expand(logits.shape[:2]) for given in (by_tp, by_prediction))
-        if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
-            return _gradient_by_formula(logits, target, by_tp, by_prediction), None, None
-        by_torch_or_native = gradient if context.is_native else _gradient
-        return by_torch_or_native(logits, target, by_tp, by_prediction), None, None
+        by_tp, by_prediction = (_by_class(given, logits) for given in (by_tp, by_prediction))
+        # a second derivative is wanted: torch must see every step
+        gradient = _gradient_by_formula if torch.is_grad_enabled() else context.road.gradient
+        return gradient(logits, target, by_tp, by_prediction), None, None, None
+
+
+def _by_class(given: Tensor | None, logits: Tensor) -> Tensor:
+    """The derivative by a count of each sample and class; None is one that the loss does not look at."""
+    if given is None:
+        given = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
+    return given.expand(logits.shape[:2])
 
 
 def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    probabilities = logits.softmax(1).flatten(2)
+    probabilities = probabilities_of(logits).flatten(2)
     classes = torch.arange(logits.shape[1], device=target.device)[:, None]
     is_reference = target.flatten(1)[:, None] == classes
     wanted = by_prediction[..., None] + torch.where(is_reference, by_tp[..., None], 0)
-    return (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True))).reshape(logits.shape)
-
-
-def _count(logits: Tensor, target: Tensor) -> Tensor:
-    """As `count`, by torch alone, on any device."""
-    flat, labels = logits.flatten(2), target.flatten(1)[:, None].long()
-    sums = logits.new_zeros(3, *logits.shape[:2], dtype=torch.float64)
-    for at in _pieces(flat):
-        probabilities, here, (tp, prediction, reference) = flat[at].softmax(1), labels[at], sums[:, at[0]]
-        of_label = probabilities.gather(1, here)[:, 0].double()  # scattered one by one, hence in float64
-        tp.scatter_add_(1, here[:, 0], of_label)
-        reference.scatter_add_(1, here[:, 0], torch.ones_like(of_label))
-        prediction += probabilities.sum(2)
-    return sums
-
-
-def _gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    flat, labels = logits.flatten(2), target.flatten(1)[:, None].long()
-    result = torch.empty_like(flat)
-    for at in _pieces(flat):
-        probabilities, here, there = flat[at].softmax(1), labels[at], result[at]
-        by_sum = by_prediction[at[0]]
-        of_label = by_tp[at[0]].gather(1, here[:, 0])[:, None] * probabilities.gather(1, here)
-        mean = torch.bmm(by_sum[:, None], probabilities) + of_label
-        torch.sub(by_sum[:, :, None], mean, out=there).mul_(probabilities).scatter_add_(1, here, of_label)
-    return result.reshape(logits.shape)
-
-
-def _pieces(flat: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """(samples, classes, pixels): pieces whose probabilities stay in a processor's cache; a GPU gets everything."""
-    batch, _, pixels = flat.shape
-    if flat.device.type != "cpu":
-        yield slice(None), slice(None), slice(None)
-        return
-    for sample in range(batch):
-        for start in range(0, pixels, PIECE):
-            yield slice(sample, sample + 1), slice(None), slice(start, start + PIECE)
+    return (
+        (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True)))
+        .reshape(logits.shape)
+        .to(logits.dtype)
+    )

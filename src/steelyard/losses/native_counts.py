@@ -28,7 +28,7 @@ TARGETS = (torch.int64, torch.int32, torch.uint8)
 COMPILE_SECONDS = 60.0
 
 
-def is_native(logits: Tensor, target: Tensor) -> bool:
+def takes(logits: Tensor, target: Tensor) -> bool:
     """Whether `count` and `gradient` take these: float32 on the CPU, laid out by class or by pixel, and a compiler."""
     return (
         logits.device.type == target.device.type == "cpu"
@@ -42,7 +42,7 @@ def is_native(logits: Tensor, target: Tensor) -> bool:
 
 
 def count(logits: Tensor, target: Tensor) -> Tensor:
-    """TP, Σ p and reference pixels: (3, batch, class) float64; see `is_native` for what is taken."""
+    """TP, Σ p and reference pixels: (3, batch, part, class) float64; see `takes` for what is taken."""
     library = _library()
     assert library is not None
     batch, classes = logits.shape[:2]
@@ -50,7 +50,7 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
     counted = torch.empty(batch, library.soft_counts_pieces(given) // batch, 3, classes, dtype=torch.float64)
     scratch = _scratch(library, given, threads)
     library.soft_counts(given, threads, scratch.data_ptr(), counted.data_ptr())
-    return counted.sum(1).movedim(1, 0)
+    return counted.movedim(2, 0)
 
 
 def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:

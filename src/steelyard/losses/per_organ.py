@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from steelyard.errors import BadSpec
 from steelyard.losses import LOSSES
+from steelyard.losses.constants import constant
 from steelyard.losses.soft_counts import check_inputs, check_labels
 from steelyard.losses.tversky import IoULoss
 
@@ -87,7 +88,7 @@ class PerOrganLoss(nn.Module):
             with _naming(organ):
                 terms.append(loss(*self._alone(logits, target, organ)))
         charged = torch.stack(terms)
-        return (charged * charged.new_tensor(weights)).sum() / math.fsum(weights)
+        return (charged * constant(tuple(weights), charged.dtype, charged.device)).sum() / math.fsum(weights)
 
     def _alone(
         self, logits: Tensor, target: Tensor, organ: int

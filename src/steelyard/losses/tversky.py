@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
+from steelyard.losses.constants import constant
 from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
 from steelyard.losses.processes import mean_over_processes, pool_over_processes
 from steelyard.losses.soft_counts import check_inputs
@@ -89,15 +90,16 @@ class IoULoss(nn.Module):
         """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
         fp_weight, fn_weight = _beside(counts.tp, self.fp_weight), _beside(counts.tp, self.fn_weight)
         terms = 1 - tversky_index(counts, fp_weight=fp_weight, fn_weight=fn_weight, epsilon=EPSILON)
-        weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
-        absent = counts.reference_size == 0
-        if self.absent == "skip":
-            weights = weights * ~absent
-        elif self.absent == "penalise":
+        if self.absent == "penalise":
             voxels = counts.tp + counts.fp + counts.fn + counts.tn
-            terms = torch.where(absent, fp_weight * counts.fp / voxels, terms)
-        if not self.background:
-            terms, weights = terms[..., 1:], weights[..., 1:]
+            terms = torch.where(counts.reference_size == 0, fp_weight * counts.fp / voxels, terms)
+        first = 0 if self.background else 1
+        if self.class_weights == 1.0 and self.absent != "skip":
+            return terms[..., first:].mean(-1)
+        weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
+        if self.absent == "skip":
+            weights = weights * (counts.reference_size != 0)
+        terms, weights = terms[..., first:], weights[..., first:]
         total = weights.sum(-1)
         return (weights * terms).sum(-1) / torch.where(total == 0, torch.ones_like(total), total)
 
@@ -153,7 +155,7 @@ def _weights(name: str, values: float | Sequence[float]) -> float | tuple[float,
 
 
 def _beside(counts: Tensor, weights: float | tuple[float, ...]) -> float | Tensor:
-    return counts.new_tensor(weights) if isinstance(weights, tuple) else weights
+    return constant(weights, counts.dtype, counts.device) if isinstance(weights, tuple) else weights
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -1,0 +1,52 @@
+"""Dice loss of 105 classes on a GPU, beside copying as many bytes as it must move."""
+
+from __future__ import annotations
+
+from benchmarks.gpu_sides import (
+    bytes_of_loss,
+    check_as_on_the_processor,
+    copy_limit,
+    copy_of,
+    gpu_notes,
+    loss_step,
+    replayed,
+)
+from benchmarks.line import Limit, Line, Work
+from benchmarks.loss_sides import Loss
+
+SHAPE = (1, 105, 96, 96, 96)  # a patch of TotalSegmentator's size
+
+LINE = Line(
+    f"Dice loss, forward + backward, 105 classes, {SHAPE} float32, on a GPU: at most 1.5 × the time of the bytes",
+    "copying as many bytes as logits read twice, gradient written once and labels read twice",
+    wanted=1 / 1.5,
+    repeats=31,
+    measures_memory=False,
+    needs=("cuda",),
+)
+
+
+def ours() -> Work:
+    return replayed(loss_step(_loss(), SHAPE))
+
+
+def peer() -> Work:
+    return copy_of(bytes_of_loss(SHAPE))
+
+
+def same() -> None:
+    check_as_on_the_processor(_loss(), (1, 105, 16, 16, 16))
+
+
+def limit() -> Limit:
+    return copy_limit(SHAPE)
+
+
+def notes() -> list[str]:
+    return gpu_notes(_loss(), SHAPE)
+
+
+def _loss() -> Loss:
+    from steelyard.losses import IoULoss
+
+    return IoULoss(fp_weight=0.5, fn_weight=0.5)

@@ -1,0 +1,182 @@
+"""Soft counts on a GPU: two Triton kernels that read every logit once and keep no number per class and pixel.
+
+A program goes through the pixels of one sample in blocks, all classes of a block at once. Triton comes with torch's
+builds for GPUs; where it is missing this module cannot be imported.
+"""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+MOST_CLASSES = 256  # of one block: more would not fit the registers
+MOST_PLACES = 1 << 31  # of one sample: places are counted in 32 bits
+MOST_SAMPLES = 65535  # CUDA's limit of a grid's second side
+PROGRAMS = 4096  # tens for each multiprocessor; each leaves a row of sums
+NUMBERS_PER_WARP = 1024
+FEWEST_PIXELS = 16  # of a block: 64 bytes in a row
+
+
+def takes(logits: Tensor, target: Tensor) -> bool:
+    """Whether the kernels take these: on one GPU, of a float type up to float32, laid out by class or by pixel."""
+    return (
+        logits.device.type == "cuda"
+        and logits.device == target.device
+        and logits.dtype in FLOATS
+        and logits.shape[1] <= MOST_CLASSES
+        and logits.numel() > 0
+        and logits.shape[0] <= MOST_SAMPLES
+        and triton.next_power_of_2(logits.shape[1]) * logits[0, 0].numel() < MOST_PLACES
+        and steps(logits) is not None
+    )
+
+
+def count(logits: Tensor, target: Tensor) -> Tensor:
+    """TP, Σ p and reference pixels: (3, batch, part, class) float32, of so many parts of a sample.
+
+    A label that no class has fails an assertion on the GPU.
+    """
+    (batch, classes), pixels = logits.shape[:2], logits[0, 0].numel()
+    block, warps = _block(classes)
+    parts = max(1, min(triton.cdiv(pixels, block), PROGRAMS // batch))
+    sums = torch.empty(3, batch, parts, classes, device=logits.device)
+    with torch.cuda.device_of(logits):
+        _count[(parts, batch)](
+            logits,
+            target.contiguous(),
+            sums,
+            classes,
+            pixels,
+            *steps(logits),
+            CLASSES=triton.next_power_of_2(classes),
+            BLOCK=block,
+            num_warps=warps,
+            debug=True,  # keeps the assertion
+            sanitize_overflow=False,
+        )
+    return sums
+
+
+def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
+    """The logits' gradient, from those of TP and Σ p, each (batch, class) float32."""
+    (batch, classes), pixels = logits.shape[:2], logits[0, 0].numel()
+    block, warps = _block(classes)
+    result = torch.empty_like(logits)  # keeps the layout
+    with torch.cuda.device_of(logits):
+        _gradient[(triton.cdiv(pixels, block), batch)](
+            logits,
+            target.contiguous(),
+            by_tp,
+            by_prediction,
+            result,
+            classes,
+            pixels,
+            *steps(logits),
+            *by_tp.stride(),
+            *by_prediction.stride(),
+            CLASSES=triton.next_power_of_2(classes),
+            BLOCK=block,
+            num_warps=warps,
+        )
+    return result
+
+
+def steps(logits: Tensor) -> tuple[int, int] | None:
+    """How far the next class and the next pixel lie, in numbers; None where neither layout fits."""
+    classes, pixels = logits.shape[1], logits[0, 0].numel()
+    if logits.is_contiguous():
+        return pixels, 1
+    return (1, classes) if logits.movedim(1, -1).is_contiguous() else None
+
+
+def _block(classes: int) -> tuple[int, int]:
+    """Pixels of a block and warps of a program."""
+    padded = triton.next_power_of_2(classes)
+    pixels = max(FEWEST_PIXELS, NUMBERS_PER_WARP // padded)
+    return pixels, max(1, pixels * padded // NUMBERS_PER_WARP)
+
+
+@triton.jit
+@no_type_check
+def _softmax(logits, place, is_there, is_pixel):
+    """Probabilities (CLASSES, BLOCK) of a block of pixels; 0 beyond the classes. Dividing once per pixel is faster."""
+    read = tl.load(logits + place, mask=is_there, other=float("-inf")).to(tl.float32)
+    highest = tl.where(is_pixel, tl.max(read, axis=0), 0.0)
+    powers = tl.exp(read - highest[None, :])
+    return powers * (1.0 / tl.where(is_pixel, tl.sum(powers, axis=0), 1.0))[None, :]
+
+
+@triton.jit
+@no_type_check
+def _count(logits, target, sums, classes, pixels, class_step, pixel_step, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+    part, parts = tl.program_id(0), tl.num_programs(0)
+    sample, samples = tl.program_id(1), tl.num_programs(1)
+    logits += sample.to(tl.int64) * classes * pixels
+    target += sample.to(tl.int64) * pixels
+    label = tl.arange(0, CLASSES)
+    is_class = label < classes
+    tp = tl.zeros([CLASSES, BLOCK], tl.float32)
+    prediction = tl.zeros([CLASSES, BLOCK], tl.float32)
+    reference = tl.zeros([2 * CLASSES], tl.int32)  # from CLASSES on: places beyond the pixels
+    for start in range(part * BLOCK, pixels, parts * BLOCK):
+        pixel = start + tl.arange(0, BLOCK)
+        is_pixel = pixel < pixels
+        place = label[:, None] * class_step + pixel[None, :] * pixel_step
+        share = _softmax(logits, place, is_class[:, None] & is_pixel[None, :], is_pixel)
+        wanted = tl.load(target + pixel, mask=is_pixel, other=0).to(tl.int32)
+        tl.device_assert((wanted >= 0) & (wanted < classes), "target must hold class indices, from 0 on")
+        wanted = tl.where(is_pixel, wanted, CLASSES)
+        tp += tl.where(label[:, None] == wanted[None, :], share, 0.0)
+        prediction += share
+        reference += tl.histogram(wanted, 2 * CLASSES)
+    row = (sample * parts + part) * classes
+    rows = samples * parts * classes
+    tl.store(sums + row + label, tl.sum(tp, axis=1), mask=is_class)
+    tl.store(sums + rows + row + label, tl.sum(prediction, axis=1), mask=is_class)
+    bin = tl.arange(0, 2 * CLASSES)
+    tl.store(sums + 2 * rows + row + bin, reference.to(tl.float32), mask=bin < classes)
+
+
+@triton.jit
+@no_type_check
+def _gradient(
+    logits,
+    target,
+    by_tp,
+    by_prediction,
+    result,
+    classes,
+    pixels,
+    class_step,
+    pixel_step,
+    tp_sample_step,
+    tp_class_step,
+    prediction_sample_step,
+    prediction_class_step,
+    CLASSES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """With v_ic = ∂/∂Σp_c + [g_i = c] ∂/∂TP_c, the logit z_ic gets p_ic (v_ic − Σ_k v_ik p_ik)."""
+    sample = tl.program_id(1).to(tl.int64)
+    logits += sample * classes * pixels
+    result += sample * classes * pixels
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    is_pixel = pixel < pixels
+    label = tl.arange(0, CLASSES)
+    is_class = label < classes
+    place = label[:, None] * class_step + pixel[None, :] * pixel_step
+    is_there = is_class[:, None] & is_pixel[None, :]
+    share = _softmax(logits, place, is_there, is_pixel)
+    wanted = tl.load(target + sample * pixels + pixel, mask=is_pixel, other=0).to(tl.int32)
+    tp_place = sample * tp_sample_step + label * tp_class_step
+    prediction_place = sample * prediction_sample_step + label * prediction_class_step
+    of_tp = tl.load(by_tp + tp_place, mask=is_class, other=0.0)
+    of_prediction = tl.load(by_prediction + prediction_place, mask=is_class, other=0.0)
+    value = of_prediction[:, None] + tl.where(label[:, None] == wanted[None, :], of_tp[:, None], 0.0)
+    mean = tl.sum(value * share, axis=0)
+    tl.store(result + place, (share * (value - mean[None, :])).to(result.dtype.element_ty), mask=is_there)
