@@ -79,6 +79,7 @@ def gpu_notes(loss: Loss, shape: Sequence[int]) -> list[str]:
 
     step = loss_step(loss, shape)
     launched = median_seconds(waited_for(step))
+    step = loss_step(loss, shape)  # without a gradient from before
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     step()

@@ -117,9 +117,9 @@ def test_a_class_of_probability_zero_by_minus_infinity_is_nothing(kernels):
 def test_what_is_not_taken_is_told(kernels):
     module, device = kernels
     logits, target = inputs((2, 3, 8, 9), device)
-    assert module.steps(logits) == (72, 1)
-    assert module.steps(layouts(logits)[1]) == (1, 3)
-    assert module.steps(logits.transpose(2, 3)) is None
+    assert module._steps(logits) == (72, 1)
+    assert module._steps(layouts(logits)[1]) == (1, 3)
+    assert module._steps(logits.transpose(2, 3)) is None
     if device.type == "cuda":
         assert module.takes(logits, target)
         assert not module.takes(logits.double(), target)

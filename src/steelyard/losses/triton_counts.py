@@ -32,7 +32,7 @@ def takes(logits: Tensor, target: Tensor) -> bool:
         and logits.numel() > 0
         and logits.shape[0] <= MOST_SAMPLES
         and triton.next_power_of_2(logits.shape[1]) * logits[0, 0].numel() < MOST_PLACES
-        and steps(logits) is not None
+        and _steps(logits) is not None
     )
 
 
@@ -41,7 +41,8 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
 
     A label that no class has fails an assertion on the GPU.
     """
-    (batch, classes), pixels = logits.shape[:2], logits[0, 0].numel()
+    (batch, classes), pixels, far = logits.shape[:2], logits[0, 0].numel(), _steps(logits)
+    assert far is not None
     block, warps = _block(classes)
     parts = max(1, min(triton.cdiv(pixels, block), PROGRAMS // batch))
     sums = torch.empty(3, batch, parts, classes, device=logits.device)
@@ -52,7 +53,7 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
             sums,
             classes,
             pixels,
-            *steps(logits),
+            *far,
             CLASSES=triton.next_power_of_2(classes),
             BLOCK=block,
             num_warps=warps,
@@ -64,7 +65,8 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
 
 def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
     """The logits' gradient, from those of TP and Σ p, each (batch, class) float32."""
-    (batch, classes), pixels = logits.shape[:2], logits[0, 0].numel()
+    (batch, classes), pixels, far = logits.shape[:2], logits[0, 0].numel(), _steps(logits)
+    assert far is not None
     block, warps = _block(classes)
     result = torch.empty_like(logits)  # keeps the layout
     with torch.cuda.device_of(logits):
@@ -76,7 +78,7 @@ def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tenso
             result,
             classes,
             pixels,
-            *steps(logits),
+            *far,
             *by_tp.stride(),
             *by_prediction.stride(),
             CLASSES=triton.next_power_of_2(classes),
@@ -86,7 +88,7 @@ def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tenso
     return result
 
 
-def steps(logits: Tensor) -> tuple[int, int] | None:
+def _steps(logits: Tensor) -> tuple[int, int] | None:
     """How far the next class and the next pixel lie, in numbers; None where neither layout fits."""
     classes, pixels = logits.shape[1], logits[0, 0].numel()
     if logits.is_contiguous():
