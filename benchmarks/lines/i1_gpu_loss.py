@@ -24,10 +24,11 @@ LINE = Line(
     measures_memory=False,
     needs=("cuda",),
     shortfall=(
-        "The quartiles lie far apart: one replay a turn, between turns of another process, meets a GPU that has just "
-        "changed over. Within one process, five at a time, the two kernels took 41 and 58 µs, where the limit was 119 µs "
-        "(docs/results/2026-11-27-gpu.md); some 26 launches on per-class numbers come on top. It would take many "
-        "replays a turn to measure what a training sees, and index and derivative in a kernel of their own."
+        "The quartiles lie far apart: one replay a turn, between turns of another process, meets a GPU that has "
+        "just changed over. Within one process, five at a time, the two kernels took 41 and 58 µs, where the "
+        "limit was 119 µs (docs/results/2026-11-27-gpu.md); some 26 launches on per-class numbers come on top. It "
+        "would take many replays a turn to measure what a training sees, and index and derivative in a kernel of "
+        "their own."
     ),
 )
 
