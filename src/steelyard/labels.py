@@ -9,6 +9,7 @@ import numpy as np
 from steelyard.errors import BadData
 
 UNKNOWN_CLASS = 255  # marks source values that no organ owns while a mask is translated
+BYTES = 256  # values that a byte can have
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class LabelSet:
 
     def classes_from_source(self, source: np.ndarray) -> np.ndarray:
         """Class indices (uint8) for an array of source values; `UNKNOWN_CLASS` where no organ owns the value."""
+        if source.dtype == np.uint8 and source.size > BYTES:
+            return self.classes_from_source(np.arange(BYTES, dtype=np.uint8))[source]
         classes = np.full(source.shape, UNKNOWN_CLASS, np.uint8)
         classes[source == 0] = 0
         for organ in self.organs:

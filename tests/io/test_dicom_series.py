@@ -180,6 +180,11 @@ def test_errors_about_a_folder_name_the_folder_and_carry_the_file(tmp_path: Path
     assert caught.value.file == tmp_path / "b.dcm"
 
 
+def test_an_intercept_is_added_where_the_slope_is_one(tmp_path: Path):
+    write_series(tmp_path, PIXELS, names=NAMES, RescaleSlope="1", RescaleIntercept="-1024")
+    assert_array_equal(read_series(tmp_path).intensities, PIXELS - 1024.0)
+
+
 @settings(max_examples=60, deadline=None)
 @example(place=695, noise=b"\0")  # the type of the pixels
 @example(place=1245, noise=b"\0")  # the type of another field

@@ -19,30 +19,31 @@ from pydicom.uid import UID
 
 from steelyard.errors import BadData
 from steelyard.io.code_stream import check_code_streams
+from steelyard.io.dicom_file import Header
 from steelyard.io.dicom_header import (
     AGAIN,
     MANY_CHARACTERS,
     Groups,
     ImageName,
-    dataset,
     described,
     frame_count,
     frame_groups,
     image_size,
     numbers,
     text,
+    with_pixels,
 )
 
 TRANSFORMATION = "PixelValueTransformationSequence"
 
 
-def intensities(file: Path, frame_numbers: Sequence[int] | None = None) -> np.ndarray:
+def intensities(file: Path, header: Header, frame_numbers: Sequence[int] | None = None) -> np.ndarray:
     """The slices of a file (slice, row, column), float32, each after its own RescaleSlope and RescaleIntercept.
 
     `frame_numbers` (from 1) chooses frames and their order; without it the file holds one slice.
     """
     whole = ImageName(file)
-    data = dataset(file, stop_before_pixels=False)
+    data = with_pixels(file, header)
     if "PixelData" not in data:
         raise BadData(f"{file.name} holds no pixels. {AGAIN}", file=file)
     if "ModalityLUTSequence" in data:
@@ -65,6 +66,8 @@ def _rescaled(pixels: np.ndarray, data: pydicom.Dataset, name: ImageName, groups
         place = described(data, groups, TRANSFORMATION, keyword, name)
         place = data if place is None else place
         scale.append(float(numbers(place, keyword, name, 1)[0]) if text(place, keyword, name) else otherwise)
+    if scale == [1, 0]:
+        return pixels.astype(np.float32)
     return (pixels * scale[0] + scale[1]).astype(np.float32)
 
 

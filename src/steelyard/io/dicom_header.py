@@ -8,18 +8,20 @@ Source: DICOM PS3.3, C.7.6.2 (Image Plane module) and C.7.6.16 (Multi-frame Func
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import PersonName
 
 from steelyard.errors import BadData
-from steelyard.io.dicom_file import parse
+from steelyard.io.dicom_file import Header, parse, parse_header, parse_rest
 
 ORIENTATION_TOLERANCE = 1e-3  # in direction cosines, 0.06°: writers round them to four or more decimals
 SAME_ECHO_MS = 0.1  # headers round echo times to 1 µs; in-phase and out-of-phase differ by more than 1 ms, also at 3 T
@@ -41,6 +43,10 @@ KINDS = (  # of frames that are no slices of one volume when they differ
     ("inversion times", "MRModifierSequence", "InversionTimes"),
 )
 
+PLAIN = frozenset(("AE", "AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"))  # kinds of value that are their text
+ESCAPE = b"\x1b"  # changes the character set
+
+T = TypeVar("T")
 Groups: TypeAlias = tuple[pydicom.Dataset, ...]  # the functional groups of one frame: its own, then the shared ones
 AGAIN = "Extract or copy the series again."
 
@@ -71,17 +77,18 @@ class SliceHeader:
     modality: str
     series: tuple[str, ...]
     patient: tuple[str, ...]
+    parsed: Header
 
 
 def slice_headers(file: Path) -> list[SliceHeader]:
     """The headers of all slices in a file: one, or one a frame. `BadData` names the field that is missing or wrong."""
-    data = dataset(file, stop_before_pixels=True)
-    whole = ImageName(file)
+    parsed = _parsed(file, lambda: parse_header(file))
+    data, whole = parsed.data, ImageName(file)
     _check_scan(data, whole)
     frames = frame_count(data, whole)
     groups = frame_groups(data, whole)
     if not groups and frames == 1:
-        return [_slice_header(data, whole, None)]
+        return [_slice_header(parsed, whole, None)]
     if not groups:
         raise BadData(
             f"{file.name} is multi-frame ({frames} frames) and does not say where each frame lies. Export its series "
@@ -91,7 +98,7 @@ def slice_headers(file: Path) -> list[SliceHeader]:
     if len(groups) != frames:
         raise BadData(f"{file.name} has {frames} frames but describes {len(groups)}. {AGAIN}", file=file)
     names = [ImageName(file, k + 1) for k in range(frames)] if frames > 1 else [whole]
-    return [_slice_header(data, name, own) for name, own in zip(names, groups, strict=True)]
+    return [_slice_header(parsed, name, own) for name, own in zip(names, groups, strict=True)]
 
 
 def frame_count(data: pydicom.Dataset, name: ImageName) -> int:
@@ -141,8 +148,17 @@ def items(data: pydicom.Dataset, keyword: str, name: ImageName) -> list[pydicom.
 
 def dataset(file: Path, *, stop_before_pixels: bool, tags: list[str] | None = None) -> pydicom.Dataset:
     """A DICOM file, parsed (`tags` alone when given), or one line that says why it cannot be."""
+    return _parsed(file, lambda: parse(file, stop_before_pixels=stop_before_pixels, tags=tags))
+
+
+def with_pixels(file: Path, header: Header) -> pydicom.Dataset:
+    """The whole of a file whose header was parsed, or one line that says why it cannot be."""
+    return _parsed(file, lambda: parse_rest(file, header))
+
+
+def _parsed(file: Path, parse_it: Callable[[], T]) -> T:
     try:
-        return parse(file, stop_before_pixels=stop_before_pixels, tags=tags)
+        return parse_it()
     except BadData:
         raise
     except InvalidDicomError:
@@ -175,6 +191,8 @@ def text(data: pydicom.Dataset | None, keyword: str, name: ImageName) -> str:
     if data is None:
         return ""
     try:
+        if (written := _written(data, keyword)) is not None:
+            return written
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = _value(data, keyword)
@@ -185,6 +203,23 @@ def text(data: pydicom.Dataset | None, keyword: str, name: ImageName) -> str:
             return "\\".join(str(part) for part in value)
     except Exception:  # pydicom converts on access and raises whatever it meets in damaged bytes
         raise BadData(f"{name}: {keyword} cannot be read. {AGAIN}", file=name.file) from None
+
+
+def _written(data: pydicom.Dataset, keyword: str) -> str | None:
+    """What `text` gives, straight from the bytes of numbers and plain ASCII, which is faster; None for others."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        return None
+    element = data.get_item(tag)
+    if element is None:
+        return ""
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return None
+    if element.VR == "US" and len(element.value) == 2:
+        return str(int.from_bytes(element.value, "little" if element.is_little_endian else "big"))
+    if element.VR not in PLAIN or not element.value.isascii() or ESCAPE in element.value:
+        return None
+    return element.value.decode("ascii").rstrip(" \0").strip()
 
 
 def directions(orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,7 +258,8 @@ def _check_scan(data: pydicom.Dataset, name: ImageName) -> None:
         )
 
 
-def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None) -> SliceHeader:
+def _slice_header(parsed: Header, name: ImageName, groups: Groups | None) -> SliceHeader:
+    data = parsed.data
     return SliceHeader(
         name=name,
         size=image_size(data, name),
@@ -241,6 +277,7 @@ def _slice_header(data: pydicom.Dataset, name: ImageName, groups: Groups | None)
         modality=text(data, "Modality", name),
         series=(text(data, "SeriesInstanceUID", name), text(data, "SeriesNumber", name)),
         patient=(text(data, "PatientID", name), text(data, "PatientName", name)),
+        parsed=parsed,
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from steelyard.errors import BadData
 from steelyard.io.dicom_decode import intensities
+from steelyard.io.dicom_file import Header
 from steelyard.io.dicom_folder import find_series
 from steelyard.io.dicom_header import (
     AGAIN,
@@ -45,9 +46,11 @@ class Series:
     """What the headers of a series say; pixels are not read yet.
 
     `files` are in slice order. A multi-frame series has one file, and `frame_numbers` (from 1) are in slice order.
+    `parsed` are the files' headers, so that pixels are read without parsing them again.
     """
 
     files: tuple[Path, ...]
+    parsed: tuple[Header, ...]
     geometry: Geometry
     modality: str
     protocol: str
@@ -83,10 +86,10 @@ def read_headers(files_or_folder: Path | Sequence[Path]) -> Series:
 def read_pixels(series: Series) -> Volume:
     """The intensities of a series whose headers were read, float32, after RescaleSlope and RescaleIntercept."""
     if series.frame_numbers is not None:
-        return Volume(intensities(series.files[0], series.frame_numbers), series.geometry)
+        return Volume(intensities(series.files[0], series.parsed[0], series.frame_numbers), series.geometry)
     slices = np.empty(series.geometry.shape, np.float32)
-    for place, file in zip(slices, series.files, strict=True):
-        place[...] = intensities(file)[0]
+    for place, file, header in zip(slices, series.files, series.parsed, strict=True):
+        place[...] = intensities(file, header)[0]
     return Volume(slices, series.geometry)
 
 
@@ -143,6 +146,7 @@ def _headers(files: Sequence[Path]) -> Series:
     frames = tuple(header.name.frame for header in headers if header.name.frame is not None)
     return Series(
         files=tuple(files) if frames else tuple(header.name.file for header in headers),
+        parsed=(headers[0].parsed,) if frames else tuple(header.parsed for header in headers),
         geometry=Geometry((len(headers), *headers[0].size), affine),
         modality=headers[0].modality,
         protocol=headers[0].protocol,

@@ -120,9 +120,17 @@ def prepare_cached(
             MemoryError,
         ):
             path.unlink(missing_ok=True)  # a damaged cache file is worth nothing: make it again
-    prepared = prepare(read(), preprocessing)
-    write_atomically(path, lambda temporary: _save(temporary, prepared))
+    keep_prepared(folder, case_id, data_hash, preprocessing, read)
     return _load(path)
+
+
+def keep_prepared(
+    folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing, read: Callable[[], Case]
+) -> None:
+    """Makes the file that `prepare_cached` finds."""
+    prepared = prepare(read(), preprocessing)
+    path = _cached_file(folder, case_id, data_hash, preprocessing)
+    write_atomically(path, lambda temporary: _save(temporary, prepared))
 
 
 def is_cached(folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from steelyard.datasets import CaseKey, Dataset
 from steelyard.errors import BadData, SteelyardError
-from steelyard.preprocess.cache import Preprocessing, is_cached, prepare_cached
+from steelyard.preprocess.cache import Preprocessing, is_cached, keep_prepared
 from steelyard.volume import Case, LabelMap
 
 FEWEST = 8  # cases that are worth starting processes for: these take a second to import what reads
@@ -66,7 +66,7 @@ def fill_cache(
 def keep(folder: Path, dataset: Dataset, key: CaseKey, data_hash: str, preprocessing: Preprocessing) -> None:
     """Prepare one case and keep it in the cache; one that cannot be read is left."""
     with contextlib.suppress(SteelyardError):
-        prepare_cached(folder, key.case_id, data_hash, preprocessing, lambda: read_labelled(dataset, key)[0])
+        keep_prepared(folder, key.case_id, data_hash, preprocessing, lambda: read_labelled(dataset, key)[0])
 
 
 def read_labelled(dataset: Dataset, key: CaseKey) -> tuple[Case, LabelMap]:
