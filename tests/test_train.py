@@ -105,6 +105,22 @@ def test_a_resumed_training_ends_in_the_same_bits(optimiser: str, stopped_after:
     assert [row for row in resumed if row["quantity"] in ("training_loss", "learning_rate")] == without_clock
 
 
+@pytest.mark.parametrize("optimiser", ["sgdm", "adamw"])
+def test_a_state_saved_on_another_kind_of_device_is_gone_on_from(optimiser: str) -> None:
+    """A GPU's steps keep AdamW's count on the GPU, and are not fused; no such setting is carried to this device."""
+    schedule = Schedule(epochs=4, optimiser=optimiser, learning_rate=0.01)
+    whole = tiny()
+    trained(whole, schedule)
+    states: list[TrainingState] = []
+    short = Schedule(epochs=2, optimiser=optimiser, learning_rate=0.01)
+    trained(tiny(), short, save=lambda state: states.append(copy.deepcopy(state)))
+    for group in states[-1].optimiser["param_groups"]:
+        group |= {"fused": None, "foreach": True} | ({"capturable": True} if optimiser == "adamw" else {})
+    resumed = tiny(seed=9)
+    trained(resumed, schedule, resume=states[-1])
+    assert weights_equal(whole, resumed)
+
+
 def test_training_lowers_the_loss_and_records_it_per_epoch() -> None:
     history = trained(tiny(), Schedule(epochs=12, learning_rate=0.05, validate_every=5))
     losses = [row["value"] for row in history if row["quantity"] == "training_loss"]

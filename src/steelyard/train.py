@@ -19,6 +19,7 @@ from steelyard.errors import Interrupted
 from steelyard.precision import Precision, autocast
 
 Observed = tuple[str, str | None, float | None]  # quantity, organ, value: a row of the history but for its epoch
+HOW = ("fused", "foreach", "capturable")  # a group's settings that change how a step is taken, and not which
 SECONDS_BETWEEN_SAVES = 20.0  # what a kill -9 may cost, beside the epoch under way
 
 
@@ -88,7 +89,7 @@ def fit(
     history: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)
-        optimiser.load_state_dict(dict(resume.optimiser))
+        optimiser.load_state_dict(_carried_out_here(resume.optimiser, optimiser))
         history = list(resume.history)
     saved_at = time.monotonic()
 
@@ -102,8 +103,7 @@ def fit(
         return value.detach()
 
     device = batches.slices.images.device
-    keeps_to_the_gpu = device.type == "cuda" and all(group.get("capturable", True) for group in optimiser.param_groups)
-    replayed = ReplayedStep(take_step, device) if keeps_to_the_gpu and is_replayable(network, loss) else None
+    replayed = ReplayedStep(take_step, device) if device.type == "cuda" and is_replayable(network, loss) else None
 
     for epoch in range(0 if resume is None else resume.epoch, schedule.epochs):
         started = time.monotonic()
@@ -141,14 +141,23 @@ def fit(
 
 
 def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """SGDM or AdamW with weight decay on matrices and kernels only."""
+    """SGDM or AdamW with weight decay on matrices and kernels only; on a CPU in one pass over each parameter."""
     weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": schedule.l2}, {"params": others, "weight_decay": 0.0}]
+    on_gpu = all(parameter.is_cuda for parameter in [*weights, *others])
     if schedule.optimiser == "adamw":
-        on_gpu = all(parameter.is_cuda for parameter in [*weights, *others])
-        return torch.optim.AdamW(groups, lr=schedule.learning_rate, capturable=on_gpu)
-    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum)
+        return torch.optim.AdamW(groups, lr=schedule.learning_rate, capturable=on_gpu, fused=not on_gpu)
+    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, fused=not on_gpu)
+
+
+def _carried_out_here(state: Mapping[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """A saved state whose steps are carried out as this optimiser's are: it may come from another kind of device."""
+    groups = [
+        saved | {name: own[name] for name in HOW if name in own}
+        for saved, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    return dict(state) | {"param_groups": groups}
 
 
 @contextlib.contextmanager
