@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.__main__ import kept_or_new
 from benchmarks.growth_fit import Growth
 from benchmarks.line import Limit, Line
 from benchmarks.page import page, seconds_said
@@ -115,3 +116,12 @@ def _row(text: str, number: str) -> list[str]:
     """The cells of a line's row."""
     row = next(line for line in text.splitlines() if line.startswith(f"| {number} |"))
     return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_what_a_machine_with_a_gpu_measured_stands_until_another_such_machine_measures_it_again():
+    lacking = Result(None, "2026-11-26", "a machine", {}, load=0.4, not_measured="needs cuda")
+    later = replace(RESULT, date="2026-11-27")
+    assert kept_or_new(RESULT, lacking) == RESULT
+    assert kept_or_new(lacking, RESULT) == RESULT
+    assert kept_or_new(RESULT, later) == later
+    assert kept_or_new(None, lacking) == lacking
