@@ -159,8 +159,8 @@ def _circumstances(lines: Mapping[str, Line], results: Mapping[str, Result]) -> 
         said.append(f"- {', '.join(names)}: {date}, {machine}; {packages}.")
     if busy:
         said.append(
-            "- The load was high when these lines began (in brackets; the line before counts in it), so the machine may "
-            f"have been busy, their times too long and their ratios uncertain: {', '.join(busy)}."
+            "- The load was high when these lines began (in brackets; the line before counts in it), so the machine "
+            f"may have been busy, their times too long and their ratios uncertain: {', '.join(busy)}."
         )
     return "## Where and when\n\n" + "\n".join(said) if said else ""
 
