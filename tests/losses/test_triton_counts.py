@@ -76,6 +76,25 @@ def test_a_derivative_shared_by_all_samples_need_not_be_spelled_out(kernels):
     assert not torch.equal(shared, torch.zeros_like(shared))
 
 
+def test_the_two_derivatives_may_lie_in_memory_unlike_each_other(kernels):
+    module, device = kernels
+    logits, target = inputs((3, 5, 40), device)
+    by_tp, by_prediction = torch.randn(5, device=device), torch.randn(3, 5, device=device)
+    mixed = module.gradient(logits, target, by_tp.expand(3, 5), by_prediction)
+    assert torch.equal(mixed, module.gradient(logits, target, by_tp.repeat(3, 1), by_prediction))
+    assert not torch.equal(mixed[0], mixed[1])
+
+
+def test_one_program_may_go_through_many_blocks(kernels, monkeypatch: pytest.MonkeyPatch):
+    module, device = kernels
+    logits, target = inputs((2, 5, 1000), device)
+    monkeypatch.setattr(module, "PROGRAMS", 4)
+    sums = module.count(logits, target)
+    assert sums.shape == (3, 2, 2, 5)
+    exact = torch_counts.count(logits.double(), target).sum(2)
+    torch.testing.assert_close(sums.sum(2, dtype=torch.float64), exact, rtol=2e-6, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_short_floats_are_read_as_they_are_and_get_a_gradient_of_their_kind(kernels, kind: torch.dtype):
     module, device = kernels

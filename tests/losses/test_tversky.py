@@ -270,3 +270,13 @@ def test_probabilities_are_not_logits_and_constant_offsets_change_nothing():
 def test_a_background_that_is_no_truth_value_is_refused():
     with pytest.raises(ValueError, match="background must be true or false; came 'false'"):
         IoULoss(background="false")
+
+
+def test_a_loss_first_called_in_inference_can_be_trained_afterwards():
+    loss = IoULoss(fp_weight=[0.51, 1.49], class_weights=[0.37, 0.63])
+    logits, target = torch.randn(2, 2, 9, requires_grad=True), torch.randint(0, 2, (2, 9))
+    with torch.inference_mode():
+        loss(logits, target)
+    loss(logits, target).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
