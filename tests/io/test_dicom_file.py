@@ -18,16 +18,19 @@ from steelyard.io.dicom_file import parse, parse_header, parse_rest
 from steelyard.io.dicom_header import ImageName
 
 SHIPPED = Path(get_testdata_file("MR_small.dcm")).parent  # big endian, implicit, deflated, compressed, broken
-FILES = sorted(file.name for file in SHIPPED.glob("*.dcm"))
 
 
-def by_pydicom(file: Path) -> pydicom.Dataset:
+def read_by_pydicom(file: Path) -> pydicom.Dataset | None:
+    """None where pydicom itself refuses."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return pydicom.dcmread(file)
-    except Exception as error:
-        pytest.skip(f"pydicom does not read it: {type(error).__name__}")
+    except Exception:
+        return None
+
+
+FILES = sorted(file.name for file in SHIPPED.glob("*.dcm") if read_by_pydicom(file) is not None)
 
 
 @pytest.mark.parametrize("memory", ["small", "large"])
@@ -36,7 +39,8 @@ def test_header_and_rest_are_the_whole(monkeypatch: pytest.MonkeyPatch, name: st
     """`large`: as files are read that are not taken into memory whole."""
     if memory == "large":
         monkeypatch.setattr(dicom_file, "SMALL", -1)
-    whole = by_pydicom(SHIPPED / name)
+    whole = read_by_pydicom(SHIPPED / name)
+    assert whole is not None
     found = parse_rest(SHIPPED / name, parse_header(SHIPPED / name))
     assert list(found.keys()) == list(whole.keys())
     for tag in whole.keys():  # noqa: SIM118 - a data set's own iteration converts
@@ -60,7 +64,6 @@ def test_a_file_that_changed_since_its_header_was_read_is_parsed_anew(tmp_path: 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_field_read_from_its_bytes_is_what_pydicom_makes_of_it(monkeypatch: pytest.MonkeyPatch, name: str):
-    by_pydicom(SHIPPED / name)
     fast, slow = parse(SHIPPED / name), parse(SHIPPED / name)
     keywords = [keyword for tag in fast.keys() if (keyword := keyword_for_tag(tag))]  # noqa: SIM118
     who = ImageName(SHIPPED / name)
