@@ -25,8 +25,7 @@ LINE = Line(
     shortfall=(
         "Our network of this name computes 2.3 × as many operations as smp's, which has separable convolutions; "
         "with one network on both sides see b2. It would take a separable variant under a name of its own. The "
-        "ratio also follows the machine: where its neighbours leave it little bf16 arithmetic (the limit then is "
-        "6.7 s, in better hours 2 s) it was 1.9, in better hours 2.8 to 3.0."
+        "ratio also follows the machine: 1.9 to 3.0 were seen within a day, our four steps taking 6 to 10 s."
     ),
 )
 
