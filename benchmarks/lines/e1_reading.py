@@ -25,8 +25,8 @@ LINE = Line(
     measures_memory=False,  # a study may read in several processes
     needs=("STEELYARD_DATA",),
     shortfall=(
-        "More than half of a series' time is normalisation (body mask, percentiles) and writing, which both sides do. "
-        "It would take a pool of readers that is at hand: starting one takes half a second."
+        "More than half of a series' time is normalisation (body mask, percentiles) and writing, which both sides "
+        "do."
     ),
 )
 

@@ -56,9 +56,8 @@ class StrongAugmentation:
         images = low + span * ((images - low) / span) ** (draw[:, :, 0] * self.log_gamma).exp()
         points = torch.randn(batch, 1, 3, 3, generator=generator) * self.log_bias
         bias = functional.interpolate(points, size=(rows, columns), mode="bicubic", align_corners=True)
-        images = low + (images - low) * bias.exp().to(
-            images.device, non_blocking=True
-        )  # a coil weakens the signal, and air has none
+        coil = bias.exp().to(images.device, non_blocking=True)
+        images = low + (images - low) * coil  # it weakens the signal, and air has none
         images = images * (draw[:, :, 1] * self.log_contrast).exp() + draw[:, :, 2] * self.brightness
         noise = torch.randn(images.shape, generator=generator).to(images.device, non_blocking=True)
         return images + noise * (draw[:, :, 3].abs() * self.noise)
