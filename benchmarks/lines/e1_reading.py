@@ -25,8 +25,7 @@ LINE = Line(
     measures_memory=False,  # a study may read in several processes
     needs=("STEELYARD_DATA",),
     shortfall=(
-        "More than half of a series' time is normalisation (body mask, percentiles) and writing, which both sides "
-        "do."
+        "More than half of a series' time is normalisation (body mask, percentiles) and writing, which both sides do."
     ),
 )
 
