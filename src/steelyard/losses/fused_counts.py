@@ -89,7 +89,9 @@ class _SoftCounts(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         if road is torch_counts:
             check_labels(target, logits.shape[1])
-        sums = road.count(logits, target).sum((1, 2) if pooled else 2, dtype=torch.float64)
+        keeps = road is torch_counts and context.needs_input_grad[0]  # the other roads are faster without
+        context.kept = (torch.empty_like(logits, memory_format=torch.contiguous_format),) if keeps else ()
+        sums = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
         if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
             check_labels(target, logits.shape[1])
         context.road = road
@@ -105,9 +107,10 @@ class _SoftCounts(Function):
     ) -> tuple[Tensor, None, None, None]:
         logits, target = context.saved_tensors
         by_tp, by_prediction = (_by_class(given, logits) for given in (by_tp, by_prediction))
-        # a second derivative is wanted: torch must see every step
-        gradient = _gradient_by_formula if torch.is_grad_enabled() else context.road.gradient
-        return gradient(logits, target, by_tp, by_prediction), None, None, None
+        if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
+            return _gradient_by_formula(logits, target, by_tp, by_prediction), None, None, None
+        kept, context.kept = context.kept, ()  # the gradient takes its place, so that another one begins anew
+        return context.road.gradient(logits, target, by_tp, by_prediction, *kept), None, None, None
 
 
 def _by_class(given: Tensor | None, logits: Tensor) -> Tensor:
