@@ -16,6 +16,7 @@ from steelyard.batches.order import Batches, seeded
 from steelyard.checkpoint import TrainingState
 from steelyard.cuda_graph import ReplayedStep, is_replayable
 from steelyard.errors import Interrupted
+from steelyard.freed_memory import freed_memory_kept
 from steelyard.precision import Precision, autocast
 
 Observed = tuple[str, str | None, float | None]  # quantity, organ, value: a row of the history but for its epoch
@@ -61,6 +62,7 @@ class Progress(Protocol):
     def epoch(self, rows: list[dict[str, Any]]) -> None: ...
 
 
+@freed_memory_kept()
 def fit(
     network: nn.Module,
     loss: nn.Module,
