@@ -10,7 +10,7 @@ LINE = Line(
     "the same network alone, in the same precision, on batches at hand",
     wanted=0.9,
     of=(STEPS * BATCH, "slices"),
-    repeats=9,
+    repeats=15,
     shortfall=(
         "Loss, augmentation and the update of the weights took 6 % of a step in a quiet hour. Here quartiles of "
         ".72 to 1.05 say that the machine's rate changed between the turns. It would take a machine of one's own "
@@ -24,6 +24,7 @@ ours = our_epochs
 def peer() -> Work:
     import torch
 
+    from steelyard.freed_memory import freed_memory_kept
     from steelyard.precision import autocast, fastest_precision
 
     device = torch.device("cpu")
@@ -33,6 +34,7 @@ def peer() -> Work:
     by_logits = torch.randn(BATCH, CLASSES, SIZE, SIZE) / (BATCH * SIZE * SIZE)
     by_logits = by_logits.contiguous(memory_format=torch.channels_last)  # as the loss's gradient comes
 
+    @freed_memory_kept()
     def work() -> None:
         for _ in range(STEPS):
             network.zero_grad(set_to_none=True)

@@ -11,7 +11,7 @@ from benchmarks.lines.e1_reading import new_folders
 from benchmarks.pair import environment
 from benchmarks.scenes import patient_id, phantoms, run_steelyard, study_file
 
-PATIENTS, SIZE, SLICES, EPOCHS, BATCH, SPLIT = 14, 256, 20, 3, 16, 1
+PATIENTS, SIZE, SLICES, EPOCHS, BATCH, SPLIT = 14, 256, 20, 4, 16, 1
 
 LINE = Line(
     f"a whole small study: {PATIENTS} phantom patients of {SLICES} × {SIZE} × {SIZE}, 5 held out, 2 losses, "

@@ -93,13 +93,13 @@ class IoULoss(nn.Module):
         if self.absent == "penalise":
             voxels = counts.tp + counts.fp + counts.fn + counts.tn
             terms = torch.where(counts.reference_size == 0, fp_weight * counts.fp / voxels, terms)
-        first = 0 if self.background else 1
         if self.class_weights == 1.0 and self.absent != "skip":
-            return terms[..., first:].mean(-1)
+            return (terms if self.background else terms[..., 1:]).mean(-1)
         weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
         if self.absent == "skip":
             weights = weights * (counts.reference_size != 0)
-        terms, weights = terms[..., first:], weights[..., first:]
+        if not self.background:
+            terms, weights = terms[..., 1:], weights[..., 1:]
         total = weights.sum(-1)
         return (weights * terms).sum(-1) / torch.where(total == 0, torch.ones_like(total), total)
 
