@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from benchmarks.line import Limit, Line, module_of
 # glibc keeps freed arrays for later ones; above this size it then asks for each and returns it, which takes time
 RETURN_FREED_ARRAYS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 MEMORY_REPEATS = 3
+SECONDS_BETWEEN_TURNS = 0.05  # until then the other side's threads may still be awake, waiting for work on our cores
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -125,6 +127,7 @@ def _timed(name: str, line: Line, repeats: int) -> tuple[dict[str, list[float]],
     answers: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(repeats):
         for which in ("ours", "peer") if number % 2 else ("peer", "ours"):
+            time.sleep(SECONDS_BETWEEN_TURNS)
             answers[which].append(sides[which].ask("go")["seconds"])
     limit, notes = sides["ours"].ask("limit"), sides["ours"].ask("notes")["notes"]
     for side in sides.values():
