@@ -12,6 +12,8 @@ from scipy.spatial.distance import cdist
 from steelyard.metrics.near_voxels import look_around, surroundings
 
 FEW_PAIRS = 500_000  # are measured one by one sooner than a search tree is built
+FEW_PLACES = 40  # around each voxel; where these show that two borders lie far apart, no others are looked at
+LOST = 0.5  # share of voxels with nothing near, above which a search tree serves them all
 ROUNDING_MM = 1e-4  # a spacing of 2 mm from rounded direction cosines may come out as 2.000001 mm
 
 
@@ -76,8 +78,12 @@ def nearest(elements: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.n
     """
     away = elements & ~others
     places = np.flatnonzero(away)
-    found = look_around(places, others, surroundings(to_mm))
+    around = surroundings(to_mm)
+    found = look_around(places, others, around.first(FEW_PLACES))
     lost = np.isinf(found)
+    if 0 < lost.sum() < LOST * len(places):
+        found[lost] = look_around(places[lost], others, around)
+        lost = np.isinf(found)
     if lost.any():
         found[lost] = _nearest_anywhere(_voxels(places[lost], others.shape) @ to_mm, others, to_mm)
     distances = np.zeros(np.count_nonzero(elements))

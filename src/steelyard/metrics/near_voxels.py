@@ -29,6 +29,10 @@ class Surroundings:
         """The longest step along each axis."""
         return np.abs(self.steps).max(axis=0, initial=0)
 
+    def first(self, count: int) -> Surroundings:
+        """The nearest `count` of them."""
+        return Surroundings(self.steps[:count], self.distances[:count])
+
 
 def surroundings(to_mm: np.ndarray) -> Surroundings:
     """Those of a grid on which `index @ to_mm`, (3, 3), is a place."""
