@@ -26,7 +26,8 @@ LINE = Line(
         "Of a run of 147 s training took 114: nearly all of it convolutions and batch normalisation in bf16, "
         "at a rate that follows the machine. Starting, planning and reading took 11 s, scoring 14 s (networks "
         "of so few epochs draw borders far from the expert's), the report 7 s; none of these grows with the "
-        "epochs. It would take a longer study, or a faster training."
+        "epochs. Ratios of 3.4 to 4.1 were seen within two hours. It would take a longer study, or a faster "
+        "training."
     ),
 )
 
@@ -100,7 +101,9 @@ def limit() -> Limit:
 def notes() -> list[str]:
     return [
         "ours also writes what the peer's script does not: label maps, score histograms, volumes, BF and CHAOS scores, "
-        "paired statistics and the report; it trains in the precision that the processor multiplies fastest"
+        "paired statistics and the report; it trains in the precision that the processor multiplies fastest",
+        "On slices of 128 × 128, in five epochs, 74.5 s and 155 s were seen on 2026-11-27, a ratio of 2.1: small maps "
+        "use less of what bf16 gives, and what does not grow with the slices weighs more",
     ]
 
 
