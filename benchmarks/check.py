@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import chosen_lines, measured_now, said
+from benchmarks.line import missing, module_of
 from benchmarks.machine import describe
 from benchmarks.pair import Measured
 from benchmarks.results import Result, read_results
@@ -67,15 +68,16 @@ def main() -> int:
     if not BASELINE.exists():
         raise SystemExit(f"there is no {BASELINE} yet. Measure on a quiet machine (make bench), then --accept.")
     baseline = json.loads(BASELINE.read_text())
-    if others := sorted({line["machine"] for line in baseline.values()} - {describe()}):
+    names = [name for name in chosen_lines(given.names) if name in baseline]
+    here = [name for name in names if not missing(module_of(name).LINE)]
+    if others := sorted({baseline[name]["machine"] for name in here} - {describe()}):
         print(f"the baseline comes from another machine ({'; '.join(others)}): ratios may differ", file=sys.stderr)
     found = {}
-    for name in chosen_lines(given.names):
-        if name in baseline:
-            result = measured_now(name)
-            print(said(name, result), flush=True)
-            if result.measured is not None:
-                found[name] = result.measured
+    for name in names:
+        result = measured_now(name)
+        print(said(name, result), flush=True)
+        if result.measured is not None:
+            found[name] = result.measured
     worse = regressions(baseline, found)
     for sentence in worse:
         print(f"worse: {sentence}")

@@ -87,7 +87,7 @@ def gpu_notes(loss: Loss, shape: Sequence[int]) -> list[str]:
     return [
         f"Ours is replayed as a graph, as training does it; launched from Python it takes {1e6 * launched:.0f} µs. "
         f"Peak memory beyond logits and labels {extra:.0f} MiB, of which the gradient is "
-        f"{4 * math.prod(shape) / 2**20:.0f}."
+        f"{4 * math.prod(shape) / 2**20:.0f}"
     ]
 
 

@@ -100,7 +100,7 @@ def measure(name: str, *, repeats: int | None = None) -> Measured:
         raise RuntimeError(f"{name}: the two sides do not compute the same, so no time of theirs is worth comparing")
     answers, limit, notes = _timed(name, line, line.repeats if repeats is None else repeats)
     ratios = [peer / ours for ours, peer in zip(answers["ours"], answers["peer"], strict=True)]
-    low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     ours_mib, peer_mib = (
         _extra_mib(name, side, threads=line.threads) if line.measures_memory else None for side in ("ours", "peer")
     )

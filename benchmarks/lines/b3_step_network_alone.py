@@ -12,9 +12,8 @@ LINE = Line(
     of=(STEPS * BATCH, "slices"),
     repeats=15,
     shortfall=(
-        "Loss, augmentation and the update of the weights took 6 % of a step in a quiet hour. Here quartiles of "
-        ".72 to 1.05 say that the machine's rate changed between the turns. It would take a machine of one's own "
-        "to tell."
+        "Loss, augmentation and the update of the weights took 6 % of a step in a quiet hour. Where the quartiles "
+        "lie far apart, the machine's rate changed between the turns, and it would take one of one's own to tell."
     ),
 )
 

@@ -23,11 +23,11 @@ LINE = Line(
     measures_memory=False,
     needs=("monai",),
     shortfall=(
-        "Of a run of 147 s training took 114: nearly all of it convolutions and batch normalisation in bf16, "
-        "at a rate that follows the machine. Starting, planning and reading took 11 s, scoring 14 s (networks "
-        "of so few epochs draw borders far from the expert's), the report 7 s; none of these grows with the "
-        "epochs. Ratios of 3.4 to 4.1 were seen within two hours. It would take a longer study, or a faster "
-        "training."
+        "Of a run of three epochs, 147 s in a slow hour, training took 114: nearly all of it convolutions and "
+        "batch normalisation in bf16, at a rate that follows the machine. Starting, planning and reading took "
+        "11 s, scoring 14 s (before borders far apart were found faster), the report 7 s; none of these grows "
+        "with the epochs. Ratios of 3.4 to 4.1 were seen within two hours. It would take a longer study, or a "
+        "faster training."
     ),
 )
 
