@@ -42,7 +42,17 @@ def convolve(channels: int, width: int, *, kernel: int, dilation: int = 1) -> nn
     """A convolution that keeps the size, batch normalisation, ReLU."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(channels, width, kernel, padding=padding, dilation=dilation, bias=False),
+        _Atrous(channels, width, kernel, padding=padding, dilation=dilation, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
+
+
+class _Atrous(nn.Conv2d):
+    """A convolution that computes only its kernel's middle where all other places lie in the padding."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        middle = self.kernel_size[0] // 2
+        if middle and min(self.dilation) >= max(maps.shape[2:]):
+            return F.conv2d(maps, self.weight[:, :, middle : middle + 1, middle : middle + 1])
+        return super().forward(maps)

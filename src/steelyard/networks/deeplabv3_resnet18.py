@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
 from steelyard.networks.aspp import ASPP, WIDTH
+from steelyard.networks.enlarge import interpolate
 from steelyard.networks.initialise import initialise
 from steelyard.networks.resnet18 import WIDTHS, ResNet18
 
@@ -41,4 +41,4 @@ class DeepLabV3ResNet18(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         coarse = self.encoder(images)[-1]
-        return F.interpolate(self.logits(self.aspp(coarse)), scale_factor=16, mode="bilinear")
+        return interpolate(self.logits(self.aspp(coarse)), factor=16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
 from steelyard.networks.aspp import ASPP, WIDTH, convolve
+from steelyard.networks.enlarge import convolve_interpolated, interpolate
 from steelyard.networks.initialise import initialise
 from steelyard.networks.resnet18 import WIDTHS, ResNet18
 
@@ -51,13 +51,11 @@ class DeepLabV3PlusResNet18(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         _, fine, _, _, coarse = self.encoder(images)
-        context = F.interpolate(self.aspp(coarse), scale_factor=4, mode="bilinear")
-        if context.requires_grad and not context.is_contiguous():
-            context.register_hook(_with_channels_last)
-        refined = self.refine(torch.cat((self.fine(fine), context), dim=1))
-        return F.interpolate(self.logits(refined), scale_factor=4, mode="bilinear")
-
-
-def _with_channels_last(gradient: Tensor) -> Tensor:
-    """From between other channels into one piece: interpolation's backward pass is six times as fast on it (CPU)."""
-    return gradient.contiguous(memory_format=torch.channels_last)
+        join, refine = self.refine
+        weight = join.get_parameter("0.weight")  # of both maps, the fine one first
+        of_fine = F.conv2d(self.fine(fine), weight[:, :FINE_WIDTH], padding=1)
+        joined = convolve_interpolated(self.aspp(coarse), weight[:, FINE_WIDTH:], factor=4, added=of_fine)
+        _, *normalise = join.children()
+        for layer in normalise:
+            joined = layer(joined)
+        return interpolate(self.logits(refine(joined)), factor=4)

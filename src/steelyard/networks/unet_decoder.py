@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from steelyard.networks.enlarge import Doubling
 from steelyard.networks.initialise import initialise
 
 
@@ -45,7 +46,7 @@ class UNetDecoder(nn.Module):
 class _Stage(nn.Module):
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
-        self.enlarge = nn.ConvTranspose2d(below, width, 2, stride=2)
+        self.enlarge = Doubling(below, width)
         self.convolutions = nn.Sequential(
             nn.Conv2d(width + skip, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),

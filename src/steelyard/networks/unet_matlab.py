@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steelyard.errors import BadSpec
 from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
+from steelyard.networks.enlarge import Doubling
 from steelyard.networks.initialise import initialise
 
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -43,7 +44,7 @@ class UNetMATLAB(nn.Module):
         self.down = nn.ModuleList(_two_convolutions(i, o) for i, o in pairwise((channels, *WIDTHS[:-1])))
         self.bridge = _two_convolutions(*WIDTHS[-2:])
         rising = list(pairwise(WIDTHS[::-1]))
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in rising)
+        self.enlarge = nn.ModuleList(Doubling(i, o) for i, o in rising)
         self.up = nn.ModuleList(_two_convolutions(2 * o, o) for _, o in rising)
         self.dropout = nn.Dropout(DROPOUT)
         self.logits = nn.Conv2d(WIDTHS[0], classes, 1)

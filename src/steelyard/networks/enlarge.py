@@ -1,0 +1,66 @@
+"""Larger maps by matrix products: the numbers of torch's own layers, in a fraction of their time on a processor."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Doubling(nn.ConvTranspose2d):
+    """A transposed convolution of 2×2 with stride 2: each pixel becomes four, of `width` channels.
+
+    Nothing overlaps, so it is one matrix product, whose results are put into their places.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 2, stride=2)
+
+    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(batch, channel, row, column) to (batch, width, 2 row, 2 column)."""
+        batch, _, height, width = maps.shape
+        kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        bias = None if self.bias is None else self.bias.repeat(4)
+        four = F.linear(maps.permute(0, 2, 3, 1), kernel, bias).view(batch, height, width, 2, 2, -1)
+        return four.transpose(2, 3).reshape(batch, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+
+
+def interpolate(maps: Tensor, *, factor: int) -> Tensor:
+    """Bilinear interpolation to `factor` times the size, as F.interpolate with `align_corners=False`."""
+    rows, columns = (_interpolation(size, factor, maps) for size in maps.shape[2:])
+    return rows @ (maps.contiguous() @ columns.T)
+
+
+def convolve_interpolated(maps: Tensor, weight: Tensor, *, factor: int, added: Tensor) -> Tensor:
+    """`added` + the 3×3 convolution of `interpolate(maps)`, padded by one zero, without making that large map.
+
+    Each place of the kernel is applied to the small map, as one matrix product for all nine; to interpolate its result
+    and to shift it by a pixel is one more linear map of rows, and one of columns. This takes factor² times fewer
+    multiplications by weights, and the same sum in another order.
+
+    Args:
+        maps: (batch, channel, row, column), small.
+        weight: (width, channel, 3, 3).
+        added: (batch, width, factor · row, factor · column), such as the convolution of other channels.
+    """
+    batch, channels, height, width = maps.shape
+    rows, columns = (_shifted(_interpolation(size, factor, maps)) for size in (height, width))
+    places = maps.permute(0, 2, 3, 1) @ weight.permute(1, 2, 3, 0).reshape(channels, -1)
+    places = places.view(batch, height, width, 3, -1).permute(0, 3, 1, 2, 4).reshape(batch, 3 * height, -1)
+    tall = torch.bmm(rows.expand(batch, -1, -1), places).view(batch * len(rows), width, 3, -1)
+    tall = tall.transpose(1, 2).reshape(batch * len(rows), 3 * width, -1)
+    other = added.permute(0, 2, 3, 1)
+    wide = torch.baddbmm(other.flatten(0, 1), columns.expand(len(tall), -1, -1), tall)
+    return wide.view_as(other).permute(0, 3, 1, 2)
+
+
+def _interpolation(size: int, factor: int, like: Tensor) -> Tensor:
+    """(factor · size, size): how much each small pixel counts in each large one. torch itself is asked."""
+    each = torch.eye(size, dtype=like.dtype, device=like.device)
+    return F.interpolate(each[None], scale_factor=factor, mode="linear")[0].T
+
+
+def _shifted(weights: Tensor) -> Tensor:
+    """(large, 3 · small): what the pixel before, the pixel itself and the one after it take; nothing lies outside."""
+    padded = F.pad(weights, (0, 0, 1, 1))
+    return torch.cat([padded[place : place + len(weights)] for place in range(3)], dim=1)
