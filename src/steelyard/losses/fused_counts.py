@@ -32,7 +32,7 @@ def soft_counts_of_logits(
         ValueError: a label that no class has; a GPU stops with a failed assertion instead.
     """
     if torch.compiler.is_compiling():
-        return _by_formula(logits, target)
+        return by_formula(logits, target)
     return _counts(logits, target, pooled=False)
 
 
@@ -41,11 +41,12 @@ def pooled_soft_counts_of_logits(
 ) -> Confusion:
     """The same pooled over the batch, each (class,)."""
     if torch.compiler.is_compiling():
-        return _by_formula(logits, target).over_cases()
+        return by_formula(logits, target).over_cases()
     return _counts(logits, target, pooled=True)
 
 
-def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
+def by_formula(logits: Tensor, target: Tensor) -> Confusion:
+    """`soft_counts_of_logits` as torch's own operators, which it can trace and differentiate as often as it likes."""
     check_labels(target, logits.shape[1])
     return soft_counts(probabilities_of(logits), target)
 
@@ -53,8 +54,8 @@ def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
 def _counts(logits: Tensor, target: Tensor, *, pooled: bool) -> Confusion:
     road = _gpu_kernels(logits, target)
     if road is None:
-        logits = logits.to(_wide(logits.dtype))
-        road = native_counts if native_counts.takes(logits, target) else torch_counts
+        logits = logits.to(wide(logits.dtype))
+        road = road_on_a_processor(logits, target)
     tp, prediction, reference = _SoftCounts.apply(logits, target, pooled, road)
     voxels = target.numel() if pooled else target.shape[1:].numel()
     fp = prediction - tp
@@ -76,8 +77,32 @@ def _triton_counts() -> ModuleType | None:
     return triton_counts
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def road_on_a_processor(logits: Tensor, target: Tensor) -> ModuleType:
+    """The quickest module with `count` and `gradient` that takes these."""
+    return native_counts if native_counts.takes(logits, target) else torch_counts
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Float32 at least."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def count(
+    logits: Tensor, target: Tensor, *, road: ModuleType, with_gradient: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """TP, Σ p and reference pixels, (3, batch, part, class), and what the road's gradient wants of it.
+
+    Raises:
+        ValueError: a label that no class has.
+    """
+    if road is torch_counts:
+        check_labels(target, logits.shape[1])
+    keeps = road is torch_counts and with_gradient  # the other roads are faster without
+    kept = (torch.empty_like(logits, memory_format=torch.contiguous_format),) if keeps else ()
+    counted = road.count(logits, target, *kept)
+    if road is native_counts and counted.numpy()[2].sum() != target.numel():  # no class counted some label
+        check_labels(target, logits.shape[1])
+    return counted, kept
 
 
 class _SoftCounts(Function):
@@ -87,16 +112,11 @@ class _SoftCounts(Function):
     def forward(
         context: Any, logits: Tensor, target: Tensor, pooled: bool, road: ModuleType
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if road is torch_counts:
-            check_labels(target, logits.shape[1])
-        keeps = road is torch_counts and context.needs_input_grad[0]  # the other roads are faster without
-        context.kept = (torch.empty_like(logits, memory_format=torch.contiguous_format),) if keeps else ()
-        sums = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
-        if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
-            check_labels(target, logits.shape[1])
+        counted, context.kept = count(logits, target, road=road, with_gradient=context.needs_input_grad[0])
         context.road = road
         context.save_for_backward(logits, target)
-        tp, prediction, reference = sums.to(_wide(logits.dtype)).unbind()
+        sums = counted.sum((1, 2) if pooled else 2, dtype=torch.float64)
+        tp, prediction, reference = sums.to(wide(logits.dtype)).unbind()
         context.mark_non_differentiable(reference)
         context.set_materialize_grads(False)  # one of the two counts may not matter to a loss
         return tp, prediction, reference
@@ -116,7 +136,7 @@ class _SoftCounts(Function):
 def _by_class(given: Tensor | None, logits: Tensor) -> Tensor:
     """The derivative by a count of each sample and class; None is one that the loss does not look at."""
     if given is None:
-        given = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
+        given = torch.zeros((), dtype=wide(logits.dtype), device=logits.device)
     return given.expand(logits.shape[:2])
 
 
