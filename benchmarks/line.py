@@ -35,6 +35,8 @@ class Line:
         of: how many of what one piece of work does, as `(64, "slices")`; the page then gives them per second.
         threads: torch threads of each side.
         repeats: how many pairs are timed, after `warm_ups` that are not.
+        calls: how often a turn does the work, without a pause; its time is that of one. More than one for short work,
+            which a program does again and again, and which alone would mostly measure how a process wakes up.
         measures_memory: False where the work is done by other processes, or on a GPU.
         needs: what must be at hand, besides what Steelyard itself needs: a variable of the environment as
             `STEELYARD_DATA`, a module as `monai`, or `cuda`. The line is left out where it is not.
@@ -50,6 +52,7 @@ class Line:
     of: tuple[int, str] | None = None
     threads: int = 2
     repeats: int = 15
+    calls: int = 1
     warm_ups: int = 1
     measures_memory: bool = True
     needs: tuple[str, ...] = ()

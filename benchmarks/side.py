@@ -40,8 +40,9 @@ def main() -> None:
             continue
         before = reset_peak_memory()
         started = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - started
+        for _ in range(module.LINE.calls):
+            work()
+        seconds = (time.perf_counter() - started) / module.LINE.calls
         answers.write(json.dumps({"seconds": seconds, "extra_mib": peak_mib() - before}) + "\n")
 
 

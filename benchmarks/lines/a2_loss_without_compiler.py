@@ -11,6 +11,7 @@ LINE = Line(
     "MONAI TverskyLoss(softmax, to_onehot_y, batch)",
     wanted=2.0,
     repeats=31,
+    calls=8,
     needs=("monai",),
     shortfall=(
         "Softmax, two gathers and two scatters of torch each pass over all pixels; together they are most of the "

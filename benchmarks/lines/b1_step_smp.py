@@ -23,9 +23,8 @@ LINE = Line(
     measures_memory=False,  # the peer's loader works in processes of its own
     needs=("monai", "segmentation_models_pytorch"),
     shortfall=(
-        "Our network of this name computes 2.3 × as many operations as smp's, which has separable convolutions; "
-        "with one network on both sides see b2. It would take a separable variant under a name of its own. The "
-        "ratio also follows the machine: 1.9 to 3.0 were seen within a day, our four steps taking 6 to 10 s."
+        "The networks differ, as the note says: smp's has separable convolutions; with one network on both sides see "
+        "b2. The ratio also follows the machine. It would take a separable variant under a name of its own."
     ),
 )
 
