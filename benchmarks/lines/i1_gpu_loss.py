@@ -27,7 +27,7 @@ LINE = Line(
     shortfall=(
         "The quartiles lie far apart: when this was measured a turn was one replay, which meets a GPU that has just "
         "changed over from the other process. Within one process, five at a time, the two kernels took 41 and 58 µs, "
-        "where the limit was 119 µs (docs/results/2026-11-27-gpu.md); some 26 launches on per-class numbers come on top. "
+        "where the limit was 119 µs (docs/results/2026-11-27-gpu.md); some 26 small launches come on top. "
         "A turn is 50 replays now: it would take a GPU to measure them, and perhaps index and derivative in a kernel "
         "of their own."
     ),
