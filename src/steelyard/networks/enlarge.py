@@ -47,10 +47,10 @@ def convolve_interpolated(maps: Tensor, weight: Tensor, *, factor: int, added: T
     rows, columns = (_shifted(_interpolation(size, factor, maps)) for size in (height, width))
     places = maps.permute(0, 2, 3, 1) @ weight.permute(1, 2, 3, 0).reshape(channels, -1)
     places = places.view(batch, height, width, 3, -1).permute(0, 3, 1, 2, 4).reshape(batch, 3 * height, -1)
-    tall = torch.bmm(rows.expand(batch, -1, -1), places).view(batch * len(rows), width, 3, -1)
-    tall = tall.transpose(1, 2).reshape(batch * len(rows), 3 * width, -1)
+    tall = torch.bmm(rows.expand(batch, -1, -1), places).view(batch * factor * height, width, 3, -1)
+    tall = tall.transpose(1, 2).reshape(batch * factor * height, 3 * width, -1)
     other = added.permute(0, 2, 3, 1)
-    wide = torch.baddbmm(other.flatten(0, 1), columns.expand(len(tall), -1, -1), tall)
+    wide = torch.baddbmm(other.flatten(0, 1), columns.expand(batch * factor * height, -1, -1), tall)
     return wide.view_as(other).permute(0, 3, 1, 2)
 
 
