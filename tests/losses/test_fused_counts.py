@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from steelyard.confusion import Confusion
-from steelyard.losses import native_counts
+from steelyard.losses import native_counts, torch_counts
 from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
 from steelyard.losses.soft_counts import probabilities_of, soft_counts
 from steelyard.losses.tversky import IoULoss
@@ -66,6 +66,23 @@ def test_counts_and_gradient_are_those_of_the_plain_formula(road: str, shape: tu
         torch.testing.assert_close(getattr(ours, count).double(), getattr(exact, count), rtol=2e-6, atol=1e-4)
     grad, exact_grad = gradients(logits, target)
     torch.testing.assert_close(grad.double(), exact_grad, rtol=1e-5, atol=1e-6 * float(exact_grad.abs().max()))
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 7), (2, 3, 33, 31), (4, 70, 2)], ids=str)
+def test_pieces_of_a_few_samples_or_of_a_part_of_one_are_added_up(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+):
+    """Of 64 probabilities: 21 pixels of 3 classes, which are 3 samples of 7 pixels; of 70 classes one pixel."""
+    monkeypatch.setattr(native_counts, "_library", lambda: None)
+    monkeypatch.setattr(torch_counts, "PIECE", 64)
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(shape, generator=generator)
+    target = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=generator)
+    counts, exact = soft_counts_of_logits(logits, target), plain(logits, target)
+    for name in COUNTS:
+        torch.testing.assert_close(getattr(counts, name).double(), getattr(exact, name), rtol=1e-5, atol=1e-5)
+    ours, theirs = gradients(logits, target)
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6 * float(theirs.abs().max()))
 
 
 def test_pooled_over_the_batch_is_the_sum_of_its_samples(road: str):

@@ -98,7 +98,7 @@ def count(
     if road is torch_counts:
         check_labels(target, logits.shape[1])
     keeps = road is torch_counts and with_gradient  # the other roads are faster without
-    kept = (torch.empty_like(logits, memory_format=torch.contiguous_format),) if keeps else ()
+    kept = torch_counts.room(logits) if keeps else ()
     counted = road.count(logits, target, *kept)
     if road is native_counts and counted.numpy()[2].sum() != target.numel():  # no class counted some label
         check_labels(target, logits.shape[1])
