@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-PIECE = 1 << 21  # probabilities: more leave a processor's cache, fewer are not worth two threads
+PIECE = 3 << 19  # probabilities: more leave a processor's cache, fewer are not worth two threads
 RUN = 1 << 8  # pixels that are added one by one in the logits' own precision: few enough for float32
 
 
