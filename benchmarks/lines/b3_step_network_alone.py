@@ -65,7 +65,7 @@ def notes() -> list[str]:
     whole = sum(event.self_cpu_time_total for event in events)
     outside = {
         "augmentation": ("aten::grid_sampler_2d", "aten::affine_grid_generator"),
-        "loss": ("_Loss", "_LossBackward"),
+        "loss": ("_SoftCounts", "_SoftCountsBackward"),
         "optimiser": ("Optimizer.step#SGD.step",),
     }
     said = []

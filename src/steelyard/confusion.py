@@ -120,4 +120,4 @@ def _ratio(numerator: Any, denominator: Any) -> Any:
     if hasattr(numerator, "requires_grad"):  # a torch tensor: 0 / 0 is NaN without a warning
         return numerator / denominator
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.divide(numerator, denominator, dtype=np.result_type(numerator, float))  # complex stays complex
+        return np.asarray(numerator, float) / np.asarray(denominator, float)

@@ -32,7 +32,7 @@ def soft_counts_of_logits(
         ValueError: a label that no class has; a GPU stops with a failed assertion instead.
     """
     if torch.compiler.is_compiling():
-        return by_formula(logits, target)
+        return _by_formula(logits, target)
     return _counts(logits, target, pooled=False)
 
 
@@ -41,12 +41,11 @@ def pooled_soft_counts_of_logits(
 ) -> Confusion:
     """The same pooled over the batch, each (class,)."""
     if torch.compiler.is_compiling():
-        return by_formula(logits, target).over_cases()
+        return _by_formula(logits, target).over_cases()
     return _counts(logits, target, pooled=True)
 
 
-def by_formula(logits: Tensor, target: Tensor) -> Confusion:
-    """`soft_counts_of_logits` as torch's own operators, which it can trace and differentiate as often as it likes."""
+def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
     check_labels(target, logits.shape[1])
     return soft_counts(probabilities_of(logits), target)
 
@@ -54,8 +53,8 @@ def by_formula(logits: Tensor, target: Tensor) -> Confusion:
 def _counts(logits: Tensor, target: Tensor, *, pooled: bool) -> Confusion:
     road = _gpu_kernels(logits, target)
     if road is None:
-        logits = logits.to(wide(logits.dtype))
-        road = road_on_a_processor(logits, target)
+        logits = logits.to(_wide(logits.dtype))
+        road = native_counts if native_counts.takes(logits, target) else torch_counts
     tp, prediction, reference = _SoftCounts.apply(logits, target, pooled, road)
     voxels = target.numel() if pooled else target.shape[1:].numel()
     fp = prediction - tp
@@ -77,32 +76,8 @@ def _triton_counts() -> ModuleType | None:
     return triton_counts
 
 
-def road_on_a_processor(logits: Tensor, target: Tensor) -> ModuleType:
-    """The quickest module with `count` and `gradient` that takes these."""
-    return native_counts if native_counts.takes(logits, target) else torch_counts
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Float32 at least."""
+def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
-
-
-def count(
-    logits: Tensor, target: Tensor, *, road: ModuleType, with_gradient: bool
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """TP, Σ p and reference pixels, (3, batch, part, class), and what the road's gradient wants of it.
-
-    Raises:
-        ValueError: a label that no class has.
-    """
-    if road is torch_counts:
-        check_labels(target, logits.shape[1])
-    keeps = road is torch_counts and with_gradient  # the other roads are faster without
-    kept = torch_counts.room(logits) if keeps else ()
-    counted = road.count(logits, target, *kept)
-    if road is native_counts and counted.numpy()[2].sum() != target.numel():  # no class counted some label
-        check_labels(target, logits.shape[1])
-    return counted, kept
 
 
 class _SoftCounts(Function):
@@ -112,11 +87,16 @@ class _SoftCounts(Function):
     def forward(
         context: Any, logits: Tensor, target: Tensor, pooled: bool, road: ModuleType
     ) -> tuple[Tensor, Tensor, Tensor]:
-        counted, context.kept = count(logits, target, road=road, with_gradient=context.needs_input_grad[0])
+        if road is torch_counts:
+            check_labels(target, logits.shape[1])
+        keeps = road is torch_counts and context.needs_input_grad[0]  # the other roads are faster without
+        context.kept = torch_counts.room(logits) if keeps else ()
+        sums = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
+        if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
+            check_labels(target, logits.shape[1])
         context.road = road
         context.save_for_backward(logits, target)
-        sums = counted.sum((1, 2) if pooled else 2, dtype=torch.float64)
-        tp, prediction, reference = sums.to(wide(logits.dtype)).unbind()
+        tp, prediction, reference = sums.to(_wide(logits.dtype)).unbind()
         context.mark_non_differentiable(reference)
         context.set_materialize_grads(False)  # one of the two counts may not matter to a loss
         return tp, prediction, reference
@@ -136,7 +116,7 @@ class _SoftCounts(Function):
 def _by_class(given: Tensor | None, logits: Tensor) -> Tensor:
     """The derivative by a count of each sample and class; None is one that the loss does not look at."""
     if given is None:
-        given = torch.zeros((), dtype=wide(logits.dtype), device=logits.device)
+        given = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
     return given.expand(logits.shape[:2])
 
 

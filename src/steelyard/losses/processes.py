@@ -16,7 +16,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     Gradients are summed likewise: each process obtains, for its own share, the derivative of the sum of all processes'
     losses. Averaged over processes, as torch's DistributedDataParallel does, that is the gradient of the loss itself.
     """
-    if not several_processes():
+    if not _several():
         return tensor
     summed: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
     return summed
@@ -24,21 +24,20 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 def pool_over_processes(counts: Confusion) -> Confusion:
     """The counts of all processes added up, each of the shape it had."""
-    if not several_processes():
+    if not _several():
         return counts
     return Confusion(*sum_over_processes(torch.stack([counts.tp, counts.fp, counts.fn, counts.tn])))
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of all processes' values, a scalar; the processes may hold unequally many."""
-    if not several_processes():
+    if not _several():
         return values.mean()
     total, count = sum_over_processes(torch.stack([values.sum(), values.new_full((), values.numel())]))
     return total / count
 
 
-def several_processes() -> bool:
-    """Whether several processes train one network."""
+def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 

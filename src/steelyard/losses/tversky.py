@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
 from steelyard.losses.constants import constant
 from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
-from steelyard.losses.fused_loss import is_taken, loss_of_logits
 from steelyard.losses.processes import mean_over_processes, pool_over_processes
 from steelyard.losses.soft_counts import check_inputs
 
@@ -84,19 +82,17 @@ class IoULoss(nn.Module):
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
         self._check_lengths(logits.shape[1])
-        if self.scope == "batch" and self.absent == "formula" and is_taken(logits):
-            return loss_of_logits(logits, target, terms=self._terms, shares=self._shares(logits.shape[1]))
         if self.scope == "batch":
             return self._mean_over_classes(pool_over_processes(pooled_soft_counts_of_logits(logits, target)))
         return mean_over_processes(self._mean_over_classes(soft_counts_of_logits(logits, target)))
 
     def _mean_over_classes(self, counts: Confusion) -> Tensor:
         """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
-        terms = self._terms(counts)
+        fp_weight, fn_weight = _beside(counts.tp, self.fp_weight), _beside(counts.tp, self.fn_weight)
+        terms = 1 - tversky_index(counts, fp_weight=fp_weight, fn_weight=fn_weight, epsilon=EPSILON)
         if self.absent == "penalise":
             voxels = counts.tp + counts.fp + counts.fn + counts.tn
-            charged = _beside(counts.tp, self.fp_weight) * counts.fp / voxels
-            terms = torch.where(counts.reference_size == 0, charged, terms)
+            terms = torch.where(counts.reference_size == 0, fp_weight * counts.fp / voxels, terms)
         if self.class_weights == 1.0 and self.absent != "skip":
             return (terms if self.background else terms[..., 1:]).mean(-1)
         weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
@@ -106,17 +102,6 @@ class IoULoss(nn.Module):
             terms, weights = terms[..., 1:], weights[..., 1:]
         total = weights.sum(-1)
         return (weights * terms).sum(-1) / torch.where(total == 0, torch.ones_like(total), total)
-
-    def _terms(self, counts: Confusion) -> Any:
-        """Of every class: torch's numbers or numpy's."""
-        fp_weight, fn_weight = _beside(counts.tp, self.fp_weight), _beside(counts.tp, self.fn_weight)
-        return 1 - tversky_index(counts, fp_weight=fp_weight, fn_weight=fn_weight, epsilon=EPSILON)
-
-    def _shares(self, classes: int) -> np.ndarray:
-        """(class,): what every class's term counts in the mean, where no class is left out for being absent."""
-        shares = np.full(classes, 1.0) * self.class_weights
-        shares[0] *= self.background
-        return shares / (shares.sum() or 1.0)
 
     def _check_lengths(self, classes: int) -> None:
         for name in ("fp_weight", "fn_weight", "class_weights"):
@@ -169,10 +154,8 @@ def _weights(name: str, values: float | Sequence[float]) -> float | tuple[float,
     return tuple(weights.tolist()) if weights.ndim else float(weights)
 
 
-def _beside(counts: Tensor | np.ndarray, weights: float | tuple[float, ...]) -> Any:
-    if not isinstance(weights, tuple):
-        return weights
-    return np.array(weights) if isinstance(counts, np.ndarray) else constant(weights, counts.dtype, counts.device)
+def _beside(counts: Tensor, weights: float | tuple[float, ...]) -> float | Tensor:
+    return constant(weights, counts.dtype, counts.device) if isinstance(weights, tuple) else weights
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

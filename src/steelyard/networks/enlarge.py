@@ -16,7 +16,7 @@ class Doubling(nn.ConvTranspose2d):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__(channels, width, 2, stride=2)
 
-    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:  # type: ignore[override]
         """(batch, channel, row, column) to (batch, width, 2 row, 2 column)."""
         batch, _, height, width = maps.shape
         kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
