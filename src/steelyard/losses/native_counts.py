@@ -1,31 +1,18 @@
-"""Soft counts by a small C function that the machine's own compiler makes once; without a compiler there is none.
-
-The shared library lies in the user's cache, named by all that it depends on: source, flags and processor. It is tried
-on a few pixels before it is trusted.
-"""
+"""Soft counts by a small C function that the machine's own compiler makes once; without a compiler there is none."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from steelyard.runstore import write_atomically
+from steelyard.compiled import compiled
 
 SOURCE = Path(__file__).with_name("soft_counts.c")
-COMPILERS = ("cc", "gcc", "clang")
-PLAIN = ("-O3", "-funroll-loops", "-fPIC", "-shared")
-FLAGS = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that the compiler understands
 TARGETS = (torch.int64, torch.int32, torch.uint8)
-COMPILE_SECONDS = 60.0
 
 
 def takes(logits: Tensor, target: Tensor) -> bool:
@@ -112,59 +99,16 @@ def _steps(logits: Tensor) -> tuple[int, int] | None:
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """The compiled functions; None where they cannot be made, or do not count as they should."""
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
-    if compiler is None:
-        return None
-    for flags in FLAGS:
-        try:
-            library = _declared(ctypes.CDLL(str(_compiled(compiler, (*PLAIN, *flags)))))
-        except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # RuntimeError: no home folder
-            continue
-        if _counts_right(library):
-            return library
-    return None
+    return compiled(SOURCE, declare=_declare, is_right=_counts_right)
 
 
-def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
-    described = "\n".join([SOURCE.read_text(encoding="utf-8"), compiler, *flags, _processor()])
-    path = _cache_folder() / f"soft-counts-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
-    if not path.exists():
-
-        def compile_to(temporary: Path) -> None:
-            subprocess.run(
-                [compiler, *flags, str(SOURCE), "-o", str(temporary)],
-                check=True,
-                capture_output=True,
-                timeout=COMPILE_SECONDS,
-            )
-
-        write_atomically(path, compile_to)
-    return path
-
-
-def _processor() -> str:
-    """What code for this very processor depends on: a home folder may be shared by machines of several kinds."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    told = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(told))])
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "steelyard"
-
-
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+def _declare(library: ctypes.CDLL) -> None:
     given, address = ctypes.POINTER(_Input), ctypes.c_void_p
     library.soft_counts_pieces.argtypes = library.soft_counts_scratch.argtypes = [given]
     library.soft_counts_pieces.restype = library.soft_counts_scratch.restype = ctypes.c_int64
     library.soft_counts.argtypes = [given, ctypes.c_int, address, address]
     library.soft_counts_gradient.argtypes = [given, ctypes.c_int, address, address, address, address]
     library.soft_counts.restype = library.soft_counts_gradient.restype = None
-    return library
 
 
 def _counts_right(library: ctypes.CDLL) -> bool:
