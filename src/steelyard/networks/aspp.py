@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from steelyard.networks.batch_norm import NormalisedConvolutions
 from steelyard.networks.initialise import initialise
 
 WIDTH = 256
@@ -38,10 +39,10 @@ class ASPP(nn.Module):
         return self.project(torch.cat(seen, dim=1))
 
 
-def convolve(channels: int, width: int, *, kernel: int, dilation: int = 1) -> nn.Sequential:
+def convolve(channels: int, width: int, *, kernel: int, dilation: int = 1) -> NormalisedConvolutions:
     """A convolution that keeps the size, batch normalisation, ReLU."""
     padding = dilation * (kernel // 2)
-    return nn.Sequential(
+    return NormalisedConvolutions(
         _Atrous(channels, width, kernel, padding=padding, dilation=dilation, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),

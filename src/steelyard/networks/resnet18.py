@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from steelyard.networks.batch_norm import normalise
 from steelyard.networks.initialise import initialise
 from steelyard.networks.weights import Encoder
 
@@ -30,7 +32,6 @@ class ResNet18(Encoder):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = _stage(64, 64, stride=1)
         self.layer2 = _stage(64, 128, stride=2)
@@ -40,7 +41,7 @@ class ResNet18(Encoder):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> tuple[Tensor, ...]:
         """Five maps, finest first, of `WIDTHS` channels and cells of 2, 4, 8, 16 and `output_stride` pixels."""
-        stem = self.relu(self.bn1(self.conv1(images)))
+        stem = normalise(self.bn1, self.conv1(images), relu=True)
         stage1 = self.layer1(self.maxpool(stem))
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
@@ -58,7 +59,6 @@ class _BasicBlock(nn.Module):
         first, second = dilations
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=first, dilation=first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, padding=second, dilation=second, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample: nn.Module = nn.Identity()
@@ -67,5 +67,6 @@ class _BasicBlock(nn.Module):
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(width))
 
     def forward(self, maps: Tensor) -> Tensor:
-        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(maps)))))
-        return self.relu(residual + self.downsample(maps))
+        residual = normalise(self.bn1, self.conv1(maps), relu=True)
+        residual = normalise(self.bn2, self.conv2(residual), relu=False)
+        return F.relu(residual + self.downsample(maps), inplace=True)

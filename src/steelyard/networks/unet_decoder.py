@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from steelyard.networks.batch_norm import NormalisedConvolutions
 from steelyard.networks.enlarge import Doubling
 from steelyard.networks.initialise import initialise
 
@@ -47,7 +48,7 @@ class _Stage(nn.Module):
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
         self.enlarge = Doubling(below, width)
-        self.convolutions = nn.Sequential(
+        self.convolutions = NormalisedConvolutions(
             nn.Conv2d(width + skip, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
