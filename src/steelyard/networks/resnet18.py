@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from steelyard.networks.batch_norm import normalise
 from steelyard.networks.initialise import initialise
+from steelyard.networks.small_maps import Convolution3x3
 from steelyard.networks.weights import Encoder
 
 WIDTHS = (64, 64, 128, 256, 512)
@@ -57,9 +58,9 @@ class _BasicBlock(nn.Module):
     def __init__(self, channels: int, width: int, *, stride: int, dilations: tuple[int, int]) -> None:
         super().__init__()
         first, second = dilations
-        self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=first, dilation=first, bias=False)
+        self.conv1 = Convolution3x3(channels, width, stride=stride, dilation=first)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=second, dilation=second, bias=False)
+        self.conv2 = Convolution3x3(width, width, dilation=second)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
