@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
 
 from steelyard.metrics import border_distances
 from steelyard.metrics.border_distances import border, nearest
@@ -35,14 +36,27 @@ def test_distances_are_those_of_every_pair(to_mm, seed, share, others):
     np.testing.assert_allclose(nearest(one, two, to_mm), every_pair(one, two, to_mm), rtol=1e-12)
 
 
-@pytest.mark.parametrize("few", [0, 10**9], ids=["by a tree", "pair by pair"])
-def test_what_lies_far_beyond_all_rings_is_found_either_way(monkeypatch, few):
+TURNED = np.diag([7.0, 2.0, 1.5]) @ Rotation.from_euler("xyz", [10, 20, 30], degrees=True).as_matrix()
+
+
+@pytest.mark.parametrize("to_mm", [TILTED, TURNED], ids=["sheared", "turned"])
+@pytest.mark.parametrize(
+    ("few", "voxels_per_place", "road"),
+    [(0, 0, "cKDTree"), (10**9, 0, "cdist"), (0, 10**9, "distance_transform_edt")],
+    ids=["by a tree", "pair by pair", "by a transform"],
+)
+def test_what_lies_far_beyond_all_rings_is_found_any_way(monkeypatch, few, voxels_per_place, road, to_mm):
+    """A transform looks along the axes, so it is for right angles alone."""
     monkeypatch.setattr(border_distances, "FEW_PAIRS", few)
+    monkeypatch.setattr(border_distances, "VOXELS_PER_PLACE", voxels_per_place)
+    asked, taken = getattr(border_distances, road), []
+    monkeypatch.setattr(border_distances, road, lambda *given, **more: taken.append(road) or asked(*given, **more))
     one, two = np.zeros((2, 3, 70, 90), bool)
     one[0, 0, :40] = one[2, 65, 89] = True
     two[1, 60:70, 50] = two[2, 65, 88] = True
-    np.testing.assert_allclose(nearest(one, two, TILTED), every_pair(one, two, TILTED), rtol=1e-12)
-    assert nearest(one, two, TILTED).max() > 60
+    np.testing.assert_allclose(nearest(one, two, to_mm), every_pair(one, two, to_mm), rtol=1e-12)
+    assert nearest(one, two, to_mm).max() > 60
+    assert bool(taken) == (road != "distance_transform_edt" or to_mm is TURNED)
 
 
 def test_the_nearest_of_many_is_taken_not_the_first_within_the_box():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
@@ -13,6 +14,8 @@ from steelyard.metrics.near_voxels import look_around, surroundings
 
 FEW_PAIRS = 500_000  # are measured one by one sooner than a search tree is built
 FEW_PLACES = 40  # around each voxel; where these show that two borders lie far apart, no others are looked at
+VOXELS_PER_PLACE = 16  # below, a distance transform of the whole array takes less time than a tree search per place
+RIGHT_ANGLE = 1e-12  # how far from one, relative to squared steps, is still one
 LOST = 0.5  # share of voxels with nothing near, above which a search tree serves them all
 ROUNDING_MM = 1e-4  # a spacing of 2 mm from rounded direction cosines may come out as 2.000001 mm
 
@@ -73,8 +76,8 @@ def nearest(elements: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.n
     Args:
         to_mm: (3, 3), times which an index becomes a place: index @ to_mm.
 
-    Only elements that the other array lacks are searched, and by a tree only those with nothing near: where the two
-    coincide the distance is 0.
+    Only elements that the other array lacks are searched, since where the two coincide the distance is 0; and by a tree
+    or a distance transform only those with nothing near.
     """
     away = elements & ~others
     places = np.flatnonzero(away)
@@ -85,13 +88,19 @@ def nearest(elements: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.n
         found[lost] = look_around(places[lost], others, around)
         lost = np.isinf(found)
     if lost.any():
-        found[lost] = _nearest_anywhere(_voxels(places[lost], others.shape) @ to_mm, others, to_mm)
+        found[lost] = _nearest_anywhere(places[lost], others, to_mm)
     distances = np.zeros(np.count_nonzero(elements))
     distances[away[elements]] = found
     return distances
 
 
-def _nearest_anywhere(places_mm: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.ndarray:
+def _nearest_anywhere(places: np.ndarray, others: np.ndarray, to_mm: np.ndarray) -> np.ndarray:
+    """Distances from flat indices into `others`."""
+    squared_steps = to_mm @ to_mm.T
+    skew = squared_steps - np.diag(np.diag(squared_steps))
+    if others.size < VOXELS_PER_PLACE * len(places) and np.abs(skew).max() <= RIGHT_ANGLE * squared_steps.max():
+        return distance_transform_edt(~others, sampling=np.sqrt(np.diag(squared_steps))).ravel()[places]
+    places_mm = _voxels(places, others.shape) @ to_mm
     others_mm = _voxels(np.flatnonzero(others), others.shape) @ to_mm
     if len(places_mm) * len(others_mm) <= FEW_PAIRS:
         return cdist(places_mm, others_mm).min(axis=1)
