@@ -139,6 +139,26 @@ def test_running_statistics_are_kept_as_torch_keeps_them() -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 5, 40, 43), (1, 5, 1, 1)])
+def test_after_training_what_was_kept_normalises(shape: tuple[int, ...], dtype: torch.dtype, relu: bool) -> None:
+    maps, norm = _maps(*shape, dtype=dtype), _norm(5).eval()
+    assert norm.running_var is not None
+    norm.running_var.copy_(torch.tensor([1.0, 4.0, 0.5, 9.0, 2.0]))
+    before = {name: kept.clone() for name, kept in norm.state_dict().items()}
+    with torch.no_grad():
+        assert batch_norm._takes(norm, maps)
+        ours = normalise(norm, maps, relu=relu)
+    exact = (maps.double() - 3) / (norm.running_var.double().view(1, -1, 1, 1) + norm.eps).sqrt()
+    exact = exact * norm.weight.double().view(1, -1, 1, 1) + norm.bias.double().view(1, -1, 1, 1)
+    exact = (exact.clamp_min(0) if relu else exact).to(dtype)
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, exact, rtol=1e-5 if dtype == torch.float32 else 0.01, atol=1e-5)
+    assert all(torch.equal(kept, before[name]) for name, kept in norm.state_dict().items())
+
+
+@needs_compiler
 def test_the_number_of_threads_does_not_change_a_bit() -> None:
     maps, seen = _maps(3, 20, 70, 71, dtype=torch.bfloat16), torch.randn(3, 20, 70, 71).bfloat16()
     before, found = torch.get_num_threads(), []
@@ -169,17 +189,34 @@ def test_a_second_derivative_is_that_of_torch() -> None:
             torch.testing.assert_close(ours, squared_slope(relu), rtol=1e-4, atol=1e-5 * float(ours.abs().max()))
 
 
+def _with_every_second_weight(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    norm.weight = nn.Parameter(torch.tensor([0.5, 9.0, -2.0, 9.0, 1.5, 9.0])[::2])
+    return norm
+
+
+@needs_compiler
+def test_a_frozen_layer_has_second_derivatives_by_what_is_not_frozen() -> None:
+    maps, norm = _maps(2, 3, 4, 5).detach(), _norm(3)
+    norm.bias.requires_grad_(False)
+    (slope,) = torch.autograd.grad(normalise(norm, maps, relu=False).pow(2).sum(), norm.weight, create_graph=True)
+    (bend,) = torch.autograd.grad(slope.sum(), norm.weight)
+    d = maps.double() - maps.double().mean((0, 2, 3), keepdim=True)
+    normalised = d / (d.square().mean((0, 2, 3), keepdim=True) + norm.eps).sqrt()
+    torch.testing.assert_close(bend.double(), 2 * normalised.square().sum((0, 2, 3)), rtol=1e-4, atol=0)
+
+
 @needs_compiler
 @pytest.mark.parametrize(
     "changed",
     [
-        lambda norm, maps: (norm.eval(), maps),
+        lambda norm, maps: (norm.eval(), maps),  # and a gradient is wanted
         lambda norm, maps: (nn.BatchNorm2d(3, affine=False), maps),
         lambda norm, maps: (nn.BatchNorm2d(3, momentum=None), maps),
         lambda norm, maps: (nn.BatchNorm2d(3, track_running_stats=False), maps),
         lambda norm, maps: (norm, maps.detach().contiguous()),  # pixels side by side
         lambda norm, maps: (norm.double(), maps.detach().double()),
         lambda norm, maps: (with_pooled_norms(norm, torch.device("cpu")).eval(), maps),
+        lambda norm, maps: (_with_every_second_weight(norm), maps),
         lambda norm, maps: (nn.InstanceNorm2d(3), maps),
         lambda norm, maps: (Twice(3), maps),
     ],

@@ -163,7 +163,15 @@ INLINE void gradient_of_piece(int bfloat16, int relu, const Maps *m, Piece piece
     }
 }
 
-/* Doubles that `scratch` holds in both functions below. */
+/* y by a mean and 1 / sqrt(variance + eps) that are known. */
+void batch_norm_by_known(const Maps *m, int threads, const float *mean, const float *inverse, const float *weight,
+                         const float *bias, const void *x, void *y) {
+    Norm norm = {mean, inverse, weight, bias};
+#pragma omp parallel for num_threads(threads)
+    for (int64_t p = 0; p < pieces_of(m); p++) BY_KIND(m, normalise_piece, m, piece_of(m, p), &norm, x, y);
+}
+
+/* Doubles that `scratch` holds in the two functions below. */
 int64_t batch_norm_scratch(const Maps *m) { return 2 * m->channels * pieces_of(m); }
 
 /* y, and of each channel the mean, 1 / sqrt(variance + eps), and the variance (the sum of squares over n). */
@@ -190,9 +198,7 @@ void batch_norm(const Maps *m, int threads, double *scratch, double eps, const f
         inverse[c] = (float)(1 / sqrt(squares / (double)m->rows + eps));
     }
 
-    Norm norm = {mean, inverse, weight, bias};
-#pragma omp parallel for num_threads(threads)
-    for (int64_t p = 0; p < pieces; p++) BY_KIND(m, normalise_piece, m, piece_of(m, p), &norm, x, y);
+    batch_norm_by_known(m, threads, mean, inverse, weight, bias, x, y);
 }
 
 /* dx, and the gradients of weight and bias. */

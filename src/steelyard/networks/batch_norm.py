@@ -41,9 +41,22 @@ def normalise(norm: nn.Module, maps: Tensor, *, relu: bool) -> Tensor:
     if not (isinstance(norm, nn.BatchNorm2d) and _takes(norm, maps)):
         normalised = norm(maps)
         return F.relu(normalised, inplace=True) if relu else normalised
+    if not norm.training:
+        return _by_running(norm, maps, relu)
     normalised, mean, variance = _BatchNorm.apply(maps, norm.weight, norm.bias, norm.eps, relu)
     pixels = maps.numel() // maps.shape[1]
     _remember(norm, mean, variance * (pixels / (pixels - 1)))
+    return normalised
+
+
+def _by_running(norm: nn.BatchNorm2d, maps: Tensor, relu: bool) -> Tensor:
+    library = _library()
+    assert library is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    normalised, inverse = torch.empty_like(maps), torch.rsqrt(norm.running_var + norm.eps)
+    arrays = (norm.running_mean, inverse, norm.weight, norm.bias, maps, normalised)
+    library.batch_norm_by_known(_given(maps, relu), torch.get_num_threads(), *(array.data_ptr() for array in arrays))
     return normalised
 
 
@@ -57,19 +70,22 @@ def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
 
 
 def _takes(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
-    """In training, on a processor, for channels side by side; torch has more options, and better words for mistakes."""
+    """On a processor, for channels side by side; torch has more options, and better words for mistakes.
+
+    Outside training where no gradient is asked for.
+    """
     return (
         type(norm) is nn.BatchNorm2d
-        and norm.training
+        and (norm.training or not torch.is_grad_enabled())
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and norm.weight.dtype == torch.float32
+        and all(own.dtype == torch.float32 and own.is_contiguous() for own in (norm.weight, norm.bias))
         and norm.weight.device.type == maps.device.type == "cpu"
         and maps.dtype in TYPES
         and maps.ndim == 4
         and maps.shape[1] == norm.num_features <= MOST_CHANNELS
-        and maps.numel() > maps.shape[1]
+        and maps.numel() > maps.shape[1] * norm.training  # one value has no variance
         and maps.movedim(1, -1).is_contiguous()
         and not torch.compiler.is_compiling()
         and _library() is not None
@@ -92,12 +108,16 @@ class _BatchNorm(Function):
         return normalised, mean, variance
 
     @staticmethod
-    def backward(context: Any, seen: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(
+        context: Any, seen: Tensor, *_: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         maps, weight, bias, mean, inverse = context.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
             normalised = F.batch_norm(maps, None, None, weight, bias, training=True, eps=context.eps)
             normalised = F.relu(normalised) if context.relu else normalised
-            by_maps, by_weight, by_bias = torch.autograd.grad(normalised, (maps, weight, bias), seen, create_graph=True)
+            given = [t for t in (maps, weight, bias) if t.requires_grad]  # an encoder may be frozen
+            found = iter(torch.autograd.grad(normalised, given, seen, create_graph=True))
+            by_maps, by_weight, by_bias = (next(found) if t.requires_grad else None for t in (maps, weight, bias))
             return by_maps, by_weight, by_bias, None, None
         library = _library()
         assert library is not None
@@ -164,8 +184,9 @@ def _declare(library: ctypes.CDLL) -> None:
     given, address = ctypes.POINTER(_Maps), ctypes.c_void_p
     library.batch_norm_scratch.argtypes, library.batch_norm_scratch.restype = [given], ctypes.c_int64
     library.batch_norm.argtypes = [given, ctypes.c_int, address, ctypes.c_double, *[address] * 7]
+    library.batch_norm_by_known.argtypes = [given, ctypes.c_int, *[address] * 6]
     library.batch_norm_gradient.argtypes = [given, ctypes.c_int, address, *[address] * 9]
-    library.batch_norm.restype = library.batch_norm_gradient.restype = None
+    library.batch_norm.restype = library.batch_norm_gradient.restype = library.batch_norm_by_known.restype = None
 
 
 def _normalises_right(library: ctypes.CDLL) -> bool:
