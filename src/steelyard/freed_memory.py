@@ -1,4 +1,4 @@
-"""Freed memory stays with the process while a network trains: every step wants the same arrays again."""
+"""Freed memory stays with the process while a network trains or predicts: the next step wants the same arrays again."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from torch import nn
 from steelyard.batches.slices import SliceSet
 from steelyard.confusion import count_labels, iou
 from steelyard.evaluate import CaseEvaluation, evaluate_case, pool
+from steelyard.freed_memory import freed_memory_kept
 from steelyard.io.nifti import write_label_map
 from steelyard.io.probabilities import write_probabilities
 from steelyard.labels import LabelSet
@@ -47,6 +48,7 @@ def held_out_iou(network: nn.Module, held_out: SliceSet, label_set: LabelSet, pl
     }
 
 
+@freed_memory_kept()
 def score_run(
     plan: Plan, run: Run, folder: RunFolder, network: nn.Module, cases: Cases, *, device: torch.device, stop: Stop
 ) -> None:
