@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
 from steelyard.networks.aspp import ASPP, WIDTH, convolve
+from steelyard.networks.batch_norm import normalise
 from steelyard.networks.enlarge import convolve_interpolated, interpolate
 from steelyard.networks.initialise import initialise
 from steelyard.networks.resnet18 import WIDTHS, ResNet18
@@ -55,7 +56,5 @@ class DeepLabV3PlusResNet18(nn.Module):
         weight = join.get_parameter("0.weight")  # of both maps, the fine one first
         of_fine = F.conv2d(self.fine(fine), weight[:, :FINE_WIDTH], padding=1)
         joined = convolve_interpolated(self.aspp(coarse), weight[:, FINE_WIDTH:], factor=4, added=of_fine)
-        _, *normalise = join.children()
-        for layer in normalise:
-            joined = layer(joined)
+        joined = normalise(join.get_submodule("1"), joined, relu=True)
         return interpolate(self.logits(refine(joined)), factor=4)
