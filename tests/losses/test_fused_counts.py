@@ -244,29 +244,6 @@ def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
 
 
 @needs_compiler
-def test_the_compiler_is_called_once_and_its_work_kept(anew: pytest.MonkeyPatch, tmp_path: Path):
-    assert native_counts._library() is not None
-    (kept,) = (tmp_path / "steelyard").iterdir()
-    before = kept.stat().st_mtime_ns
-    native_counts._library.cache_clear()
-    assert native_counts._library() is not None
-    assert [(file, file.stat().st_mtime_ns) for file in (tmp_path / "steelyard").iterdir()] == [(kept, before)]
-
-
-@pytest.mark.parametrize("body", ["exit 1", "exit 0", 'for last; do :; done; echo nonsense > "$last"'])
-def test_a_compiler_that_fails_or_writes_nonsense_is_done_without(anew: pytest.MonkeyPatch, tmp_path: Path, body: str):
-    compiler = tmp_path / "bin" / "cc"
-    compiler.parent.mkdir()
-    compiler.write_text(f"#!/bin/sh\n{body}\n")
-    compiler.chmod(0o755)
-    anew.setenv("PATH", f"{compiler.parent}:/usr/bin:/bin")
-    assert native_counts._library() is None
-    logits, target = torch.randn(1, 3, 50), torch.randint(0, 3, (1, 50))
-    tp = soft_counts_of_logits(logits, target).tp.double()
-    torch.testing.assert_close(tp, plain(logits, target).tp, rtol=1e-6, atol=0)
-
-
-@needs_compiler
 @pytest.mark.parametrize("unknown", ["-fopenmp", "-march=native"])
 def test_a_compiler_without_openmp_or_the_processors_own_vectors_counts_all_the_same(
     anew: pytest.MonkeyPatch, tmp_path: Path, unknown: str

@@ -189,6 +189,11 @@ def test_a_second_derivative_is_that_of_torch() -> None:
             torch.testing.assert_close(ours, squared_slope(relu), rtol=1e-4, atol=1e-5 * float(ours.abs().max()))
 
 
+def _that_forgets(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    norm.track_running_stats = False  # though it has running statistics
+    return norm
+
+
 def _with_every_second_weight(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     norm.weight = nn.Parameter(torch.tensor([0.5, 9.0, -2.0, 9.0, 1.5, 9.0])[::2])
     return norm
@@ -215,7 +220,9 @@ def test_a_frozen_layer_has_second_derivatives_by_what_is_not_frozen() -> None:
         lambda norm, maps: (nn.BatchNorm2d(3, track_running_stats=False), maps),
         lambda norm, maps: (norm, maps.detach().contiguous()),  # pixels side by side
         lambda norm, maps: (norm.double(), maps.detach().double()),
+        lambda norm, maps: (norm.bfloat16(), maps.detach().bfloat16()),
         lambda norm, maps: (with_pooled_norms(norm, torch.device("cpu")).eval(), maps),
+        lambda norm, maps: (_that_forgets(norm), maps),
         lambda norm, maps: (_with_every_second_weight(norm), maps),
         lambda norm, maps: (nn.InstanceNorm2d(3), maps),
         lambda norm, maps: (Twice(3), maps),

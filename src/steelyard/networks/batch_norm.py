@@ -77,11 +77,10 @@ def _takes(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     return (
         type(norm) is nn.BatchNorm2d
         and (norm.training or not torch.is_grad_enabled())
-        and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and all(own.dtype == torch.float32 and own.is_contiguous() for own in (norm.weight, norm.bias))
-        and norm.weight.device.type == maps.device.type == "cpu"
+        and all(_is_plain(own) for own in (norm.weight, norm.bias, norm.running_mean, norm.running_var))
+        and maps.device.type == "cpu"
         and maps.dtype in TYPES
         and maps.ndim == 4
         and maps.shape[1] == norm.num_features <= MOST_CHANNELS
@@ -90,6 +89,10 @@ def _takes(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and _library() is not None
     )
+
+
+def _is_plain(own: Tensor | None) -> bool:
+    return own is not None and own.dtype == torch.float32 and own.device.type == "cpu" and own.is_contiguous()
 
 
 class _BatchNorm(Function):

@@ -53,8 +53,9 @@ class DeepLabV3PlusResNet18(nn.Module):
     def _logits(self, images: Tensor) -> Tensor:
         _, fine, _, _, coarse = self.encoder(images)
         join, refine = self.refine
-        weight = join.get_parameter("0.weight")  # of both maps, the fine one first
+        convolution, norm, _ = join.children()
+        weight = convolution.get_parameter("weight")  # of both maps, the fine one first
         of_fine = F.conv2d(self.fine(fine), weight[:, :FINE_WIDTH], padding=1)
         joined = convolve_interpolated(self.aspp(coarse), weight[:, FINE_WIDTH:], factor=4, added=of_fine)
-        joined = normalise(join.get_submodule("1"), joined, relu=True)
+        joined = normalise(norm, joined, relu=True)
         return interpolate(self.logits(refine(joined)), factor=4)
