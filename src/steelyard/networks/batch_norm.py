@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from steelyard.compiled import compiled
+from steelyard.networks.joined_maps import convolve_joined
 
 SOURCE = Path(__file__).with_name("batch_norm.c")
 TYPES = (torch.float32, torch.bfloat16)
@@ -23,13 +24,16 @@ MOST_CHANNELS = 4096  # of which each thread keeps a few rows on its stack
 
 
 class NormalisedConvolutions(nn.Sequential):
-    """Convolution, batch normalisation and ReLU, once or several times."""
+    """Convolution, batch normalisation and ReLU, once or several times.
 
-    def forward(self, maps: Tensor) -> Tensor:
+    Of several maps, their channels belong one after the other.
+    """
+
+    def forward(self, *maps: Tensor) -> Tensor:
         layers = iter(self)
         for convolution, norm, _ in zip(layers, layers, layers, strict=True):
-            maps = normalise(norm, convolution(maps), relu=True)
-        return maps
+            maps = (normalise(norm, convolve_joined(convolution, *maps), relu=True),)
+        return maps[0]
 
 
 def normalise(norm: nn.Module, maps: Tensor, *, relu: bool) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from steelyard.networks.batch_norm import NormalisedConvolutions
@@ -59,4 +58,4 @@ class _Stage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor | None) -> Tensor:
         maps = self.enlarge(below)
-        return self.convolutions(maps if skip is None else torch.cat((skip, maps), dim=1))
+        return self.convolutions(maps) if skip is None else self.convolutions(skip, maps)
