@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from math import log
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from steelyard.losses import LOSSES
+from steelyard.losses import LOSSES, native_counts
 from steelyard.losses.cross_entropy import CrossEntropyLoss
 from worked_losses import LOGITS, TARGET, random_case, value_and_gradient
 
@@ -94,3 +96,83 @@ def test_rare_classes_keep_their_weight_under_half_and_on_another_device():
     loss = LOSSES["crossE"](class_frequencies=[1 - 2e-6, 1e-6, 1e-6])  # weight 1e6 is inf in float16
     assert float(loss.half()(LOGITS, TARGET)) == float(loss.double()(LOGITS, TARGET))
     assert loss(LOGITS.to("meta"), TARGET.to("meta")).device.type == "meta"
+
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
+SHAPES = [(2, 3, 7), (3, 5, 33, 31), (2, 3, 257, 263), (1, 105, 11, 13)]  # odd ends of tiles, blocks and pieces
+
+
+def _in_double(logits: Tensor, target: Tensor, weights: list[float] | None) -> tuple[Tensor, Tensor]:
+    exact = logits.detach().double().requires_grad_()
+    given = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    value = functional.cross_entropy(exact, target.long(), weight=given)
+    return value, torch.autograd.grad(value, exact)[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("last", [False, True], ids=["planes", "channels last"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_float32_is_charged_in_one_pass_as_the_formula_says(shape: tuple[int, ...], last: bool, weighted: bool):
+    torch.manual_seed(3)
+    logits = 3 * torch.randn(shape)
+    logits = (logits.movedim(1, -1).contiguous().movedim(-1, 1) if last else logits).requires_grad_()
+    target = torch.randint(0, shape[1], (shape[0], *shape[2:]))
+    weights = [0.3 + index for index in range(shape[1])] if weighted else None
+    assert native_counts.takes(logits, target)
+    value = CrossEntropyLoss(class_weights=weights)(logits, target)
+    (gradient,) = torch.autograd.grad(value, logits)
+    exact, exact_gradient = _in_double(logits, target, weights)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=0)
+    error = (gradient.double() - exact_gradient).abs().max()
+    assert error < 2e-6 * exact_gradient.abs().max()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_a_pixel_sure_of_the_wrong_class_pays_all_of_the_difference(dtype: torch.dtype):
+    """Softmax and its logarithm would have given 0 and infinity; a common offset changes nothing."""
+    logits = torch.tensor([[1e4, 1e4 - 3000], [1e4 - 300, 1e4]])[None].requires_grad_()
+    target = torch.tensor([[1, 1]], dtype=dtype)
+    value = CrossEntropyLoss()(logits, target)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert float(value.detach()) == pytest.approx((300 + 0) / 2)
+    torch.testing.assert_close(gradient, torch.tensor([[[0.5, 0], [-0.5, 0]]]), rtol=0, atol=1e-30)
+
+
+@needs_compiler
+@pytest.mark.parametrize("classes", [2, 3, 40, 300])
+def test_equal_logits_cost_the_logarithm_of_the_number_of_classes(classes: int):
+    target = torch.zeros(1, 70, dtype=torch.long)
+    value = CrossEntropyLoss()(torch.full((1, classes, 70), -7.5), target)
+    assert float(value) == pytest.approx(log(classes), rel=3e-7)
+
+
+@needs_compiler
+def test_nothing_is_lost_where_the_network_diverged():
+    logits = torch.zeros(1, 2, 100)
+    logits[0, 1, 60] = float("nan")
+    assert torch.isnan(CrossEntropyLoss()(logits, torch.zeros(1, 100, dtype=torch.long)))
+
+
+@needs_compiler
+def test_a_label_without_a_class_is_refused_in_float32_as_well():
+    for wrong in (3, -1):
+        target = torch.zeros(1, 5, dtype=torch.long)
+        target[0, 2] = wrong
+        with pytest.raises(ValueError, match="class indices from 0 to 2"):
+            CrossEntropyLoss()(torch.zeros(1, 3, 5), target)
+
+
+@needs_compiler
+def test_second_derivatives_of_the_one_pass_are_the_formulas():
+    torch.manual_seed(4)
+    target = torch.randint(0, 3, (2, 5))
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        torch.manual_seed(5)
+        logits = torch.randn(2, 3, 5).to(dtype).requires_grad_()
+        value = CrossEntropyLoss(class_weights=[0.2, 0.8, 3.0])(logits, target)
+        (first,) = torch.autograd.grad(value, logits, create_graph=True)
+        found.append((first.double(), torch.autograd.grad((first**2).sum(), logits)[0].double()))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-7)

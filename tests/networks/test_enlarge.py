@@ -9,7 +9,7 @@ from torch import nn
 
 from steelyard.networks.aspp import ASPP
 from steelyard.networks.deeplabv3plus_resnet18 import FINE_WIDTH, DeepLabV3PlusResNet18
-from steelyard.networks.enlarge import Doubling, convolve_interpolated, interpolate
+from steelyard.networks.enlarge import FEW, Doubling, _Doubling, convolve_interpolated, interpolate
 
 
 def _random(*shape: int) -> torch.Tensor:
@@ -38,10 +38,36 @@ def test_one_pixel_becomes_four_each_with_its_own_weight():
     assert twice.tolist() == [[[[10.5, 20.5, 100.5, 200.5], [30.5, 40.5, 300.5, 400.5]]]]
 
 
-def test_doubling_is_torchs_transposed_convolution():
-    layer, maps = Doubling(3, 5).double(), _random(2, 3, 4, 7)
-    theirs = nn.ConvTranspose2d.forward(layer, maps)
-    _same_with_gradients(layer(maps), theirs, (maps, layer.weight, layer.bias))
+@pytest.mark.parametrize("width", [5, FEW, FEW + 1])
+def test_doubling_is_torchs_transposed_convolution(width: int):
+    layer, maps = Doubling(3, width).double(), _random(2, 3, 4, 7)
+    ours, theirs = layer(maps), nn.ConvTranspose2d.forward(layer, maps)
+    assert (type(ours.grad_fn).__name__ == "_DoublingBackward") == (width <= FEW)
+    _same_with_gradients(ours, theirs, (maps, layer.weight, layer.bias))
+
+
+def test_doubling_few_channels_has_second_derivatives():
+    layer, maps = Doubling(2, 3).double(), _random(1, 2, 2, 3)
+    given = (maps, layer.weight, layer.bias)
+    assert torch.autograd.gradgradcheck(lambda *all: _Doubling.apply(*all), given)
+
+
+def test_doubling_below_frozen_layers_gives_the_weights_their_gradient():
+    layer, maps = Doubling(3, 5).double(), _random(2, 3, 4, 7).detach()
+    _same_with_gradients(layer(maps), nn.ConvTranspose2d.forward(layer, maps), (layer.weight, layer.bias))
+
+
+def test_doubling_under_autocast_is_bfloat16_and_the_gradients_are_not():
+    layer, maps = Doubling(3, 5), torch.randn(2, 3, 4, 7, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = layer(maps), nn.ConvTranspose2d.forward(layer, maps)
+    assert ours.dtype == torch.bfloat16
+    seen, given = torch.randn_like(ours), (maps, layer.weight, layer.bias)
+    for one, other in zip(
+        torch.autograd.grad(ours, given, seen), torch.autograd.grad(theirs, given, seen), strict=True
+    ):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 16])

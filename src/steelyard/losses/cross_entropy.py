@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional
 
-from steelyard.losses import LOSSES
+from steelyard.losses import LOSSES, native_counts
 from steelyard.losses.constants import constant
 from steelyard.losses.processes import sum_over_processes
 from steelyard.losses.soft_counts import check_inputs, check_labels
@@ -46,7 +48,6 @@ class CrossEntropyLoss(nn.Module):
         self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
-        check_labels(target, logits.shape[1])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
             raise ValueError(
@@ -54,10 +55,43 @@ class CrossEntropyLoss(nn.Module):
             )
         given = self.class_weights
         weights = None if given is None else constant(given, logits.dtype, logits.device)
-        charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
-        total = charged.new_full((), target.numel()) if weights is None else weights[target.long()].sum()
-        charged, total = sum_over_processes(torch.stack([charged, total]))
+        charged, total = sum_over_processes(torch.stack(_charged_and_total(logits, target, weights)))
         return charged / torch.where(total == 0, torch.ones_like(total), total)
+
+
+def _charged_and_total(logits: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Σ w_y · (−log p_y) and Σ w_y."""
+    if not torch.compiler.is_compiling() and native_counts.takes(logits, target):
+        charges, pixels = _Charges.apply(logits, target)
+        if weights is not None:
+            charges, pixels = charges * weights, pixels * weights
+        return charges.sum(), pixels.sum()
+    check_labels(target, logits.shape[1])
+    charged = functional.cross_entropy(logits, target.long(), weight=weights, reduction="sum")
+    return charged, charged.new_full((), target.numel()) if weights is None else weights[target.long()].sum()
+
+
+class _Charges(Function):
+    """Σ −log p of their own class over each class's pixels of the batch, and their number: each (class,)."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        sums = native_counts.charge(logits, target).sum((1, 2))
+        if float(sums[1].sum()) != target.numel():  # no class counted some label
+            check_labels(target, logits.shape[1])
+        context.save_for_backward(logits, target)
+        charges, pixels = sums.to(logits.dtype).unbind()
+        context.mark_non_differentiable(pixels)
+        return charges, pixels
+
+    @staticmethod
+    def backward(context: Any, by_charge: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        logits, target = context.saved_tensors
+        if not torch.is_grad_enabled():
+            return native_counts.charge_gradient(logits, target, by_charge.expand(logits.shape[:2])), None
+        label = target.long()[:, None]  # a second derivative is wanted: torch must see every step
+        off = logits.softmax(1) - torch.zeros_like(logits).scatter_(1, label, 1)
+        return by_charge[label] * off, None
 
 
 @LOSSES.register("crossE", "cross-entropy weighted by the inverse frequency of each class in the training slices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
@@ -27,4 +28,5 @@ class DiceCrossEntropyLoss(nn.Module):
     def forward(
         self, logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
     ) -> Float[Tensor, ""]:
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # once for both
         return self.dice(logits, target) + self.cross_entropy(logits, target)

@@ -1,9 +1,10 @@
-"""Soft counts by a small C function that the machine's own compiler makes once; without a compiler there is none."""
+"""Soft counts and cross-entropy in C that the machine's own compiler makes once; without a compiler there is none."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from pathlib import Path
 
 import torch
@@ -30,30 +31,47 @@ def takes(logits: Tensor, target: Tensor) -> bool:
 
 def count(logits: Tensor, target: Tensor) -> Tensor:
     """TP, Σ p and reference pixels: (3, batch, part, class) float64; see `takes` for what is taken."""
+    return _counted(logits, target, charges=False)
+
+
+def charge(logits: Tensor, target: Tensor) -> Tensor:
+    """Σ −log p of their own class over each class's pixels, and their number: (2, batch, part, class) float64."""
+    return _counted(logits, target, charges=True)[::2]
+
+
+def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
+    """The logits' gradient, from those of TP and Σ p, each (batch, class)."""
+    return _gradient(logits, target, by_tp.contiguous(), by_prediction.contiguous())
+
+
+def charge_gradient(logits: Tensor, target: Tensor, by_charge: Tensor) -> Tensor:
+    """The logits' gradient, from that of the charges, (batch, class)."""
+    return _gradient(logits, target, by_charge.contiguous(), None)
+
+
+def _counted(logits: Tensor, target: Tensor, *, charges: bool) -> Tensor:
     library = _library()
     assert library is not None
     batch, classes = logits.shape[:2]
     given, threads = _input(logits, target), torch.get_num_threads()
     counted = torch.empty(batch, library.soft_counts_pieces(given) // batch, 3, classes, dtype=torch.float64)
     scratch = _scratch(library, given, threads)
-    library.soft_counts(given, threads, scratch.data_ptr(), counted.data_ptr())
+    library.soft_counts(given, charges, threads, scratch.data_ptr(), counted.data_ptr())
     return counted.movedim(2, 0)
 
 
-def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    """The logits' gradient, from those of TP and Σ p, each (batch, class)."""
+def _gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor | None) -> Tensor:
     library = _library()
     assert library is not None
     given, threads = _input(logits, target), torch.get_num_threads()
     result = torch.empty_like(logits)  # keeps the layout
     scratch = _scratch(library, given, threads)
-    by_tp, by_prediction = by_tp.contiguous(), by_prediction.contiguous()
     library.soft_counts_gradient(
         given,
         threads,
         scratch.data_ptr(),
         by_tp.data_ptr(),
-        by_prediction.data_ptr(),
+        None if by_prediction is None else by_prediction.data_ptr(),
         result.data_ptr(),
     )
     return result
@@ -106,7 +124,7 @@ def _declare(library: ctypes.CDLL) -> None:
     given, address = ctypes.POINTER(_Input), ctypes.c_void_p
     library.soft_counts_pieces.argtypes = library.soft_counts_scratch.argtypes = [given]
     library.soft_counts_pieces.restype = library.soft_counts_scratch.restype = ctypes.c_int64
-    library.soft_counts.argtypes = [given, ctypes.c_int, address, address]
+    library.soft_counts.argtypes = [given, ctypes.c_int, ctypes.c_int, address, address]
     library.soft_counts_gradient.argtypes = [given, ctypes.c_int, address, address, address, address]
     library.soft_counts.restype = library.soft_counts_gradient.restype = None
 
@@ -116,7 +134,9 @@ def _counts_right(library: ctypes.CDLL) -> bool:
     logits = torch.tensor([[1.0, 1.0, 3.0], [1.0, 4.0, 1.0]]).log()
     target = torch.tensor([0, 1, 1])
     given = _input(logits[None], target[None])
-    scratch, counted = _scratch(library, given, 1), torch.empty(3, 2, dtype=torch.float64)
-    library.soft_counts(given, 1, scratch.data_ptr(), counted.data_ptr())
+    scratch, counted = _scratch(library, given, 1), torch.empty(2, 3, 2, dtype=torch.float64)
+    for charges in (False, True):
+        library.soft_counts(given, charges, 1, scratch.data_ptr(), counted[int(charges)].data_ptr())
     by_hand = [[0.5, 0.8 + 0.25], [0.5 + 0.2 + 0.75, 0.5 + 0.8 + 0.25], [1.0, 2.0]]
-    return torch.allclose(counted, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-6)
+    charged = [[math.log(2), math.log(1 / 0.8 / 0.25)], [0.0, 0.0], [1.0, 2.0]]
+    return torch.allclose(counted, torch.tensor([by_hand, charged], dtype=torch.float64), rtol=1e-6)

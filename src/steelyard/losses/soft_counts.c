@@ -1,4 +1,5 @@
-/* Soft counts of softmax probabilities, and their gradient, each in one pass over the logits.
+/* Soft counts of softmax probabilities, or what cross-entropy charges for them, and their gradient: each in one pass over
+   the logits.
 
    Pixels are taken in tiles so small that the exponentials of all classes stay in the first-level cache until they are
    summed or used; nothing of the size of the logits is stored but the gradient itself. Sums run in float over a block's
@@ -8,7 +9,7 @@
    at pixel i of a sample lies at logits[c * class_step + i * pixel_step], and so does its gradient.
 
    exp is a polynomial on (-ln 2 / 2, ln 2 / 2) after a Cody-Waite reduction, its coefficients of the least largest
-   relative error, 1.1e-7. NaN stays NaN, so that a training that diverged shows. Vectors are GCC's and clang's own: any
+   relative error, 1.1e-7; log is the series of 2 artanh. NaN stays NaN, so that a training that diverged shows. Vectors are GCC's and clang's own: any
    processor's registers serve. */
 
 #include <stdint.h>
@@ -30,6 +31,7 @@
 #define LARGE_PAGE (1 << 21)
 #define LOWEST -87.0f           /* exp of anything lower is no normal float32: 1.6e-38 stands for it */
 #define ROUNDER 12583039.0f     /* 1.5 * 2^23 + 127: a sum with it loses its fraction and ends in an exponent's bits */
+#define ROOT_OF_HALF 0x3f3504f3 /* the bits of a float */
 #define UNKNOWN -1              /* a label that no class has: counted by none */
 #define PADDING -2              /* no pixel at all */
 #define EACH(v) for (int v = 0; v < VECTORS; v++)
@@ -78,9 +80,22 @@ INLINE floats exp_of_non_positive(floats x) {
     return p * (floats)((ints)rounded << 23); /* times 2^k */
 }
 
-/* Of a tile: exponentials e[c * VECTORS + v], and one over their sums, r[v]; 0 where there is no pixel. */
-INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *r) {
-    floats highest[VECTORS];
+/* Of numbers from 1 on: 2^k m with m between the roots of 1/2 and 2, and log m = 2 artanh((m - 1) / (m + 1)). */
+INLINE floats log_of_one_or_more(floats x) {
+    ints k = ((ints)x - ROOT_OF_HALF) >> 23;
+    floats m = (floats)((ints)x - (k << 23)), whole = __builtin_convertvector(k, floats);
+    floats t = (m - 1.0f) / (m + 1.0f), u = t * t;
+    floats p = u * (1 / 9.0f) + (1 / 7.0f);
+    p = p * u + (1 / 5.0f);
+    p = p * u + (1 / 3.0f);
+    p = p * u + 1.0f;
+    return whole * 0.693359375f + (2.0f * t * p - whole * 2.12194440e-4f);
+}
+
+/* Of a tile: exponentials e[c * VECTORS + v] of how far below the highest logit each lies, and one over their sums, r[v];
+   0 where there is no pixel. */
+INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *highest,
+                         floats *r) {
     EACH(v) highest[v] = e[v] = load(z + v * LANES);
     for (int64_t c = 1; c < classes; c++)
         EACH(v) {
@@ -98,8 +113,8 @@ INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64
 
 /* Adds a tile's p_c to sums[2 * c + 1], and those inside the class to sums[2 * c]. */
 static void count_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums) {
-    floats r[VECTORS];
-    exponentials(z, step, labels, classes, e, r);
+    floats highest[VECTORS], r[VECTORS];
+    exponentials(z, step, labels, classes, e, highest, r);
     for (int64_t c = 0; c < classes; c++) {
         floats inside = all_lanes(0), all = all_lanes(0);
         EACH(v) {
@@ -112,11 +127,34 @@ static void count_tile(const float *z, int64_t step, const ints *labels, int64_t
     }
 }
 
+/* Adds to sums[2 * c] what cross-entropy charges the pixels of class c, each -log p of its own class. */
+static void charge_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums) {
+    floats highest[VECTORS], r[VECTORS], charge[VECTORS];
+    exponentials(z, step, labels, classes, e, highest, r);
+    EACH(v) charge[v] = log_of_one_or_more(1.0f / r[v]);
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) sums[2 * c] += where(labels[v] == (int32_t)c, charge[v] + (highest[v] - load(z + c * step + v * LANES)));
+}
+
+/* gradient = by[own class] (p_c - [c is the own class]) */
+static void gradient_of_charged_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e,
+                                     const float *by, float *gradient, int64_t to_step) {
+    floats highest[VECTORS], r[VECTORS], price[VECTORS];
+    exponentials(z, step, labels, classes, e, highest, r);
+    EACH(v) price[v] = all_lanes(0);
+    for (int64_t c = 0; c < classes; c++) EACH(v) price[v] += where(labels[v] == (int32_t)c, all_lanes(by[c]));
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) {
+            floats off = e[c * VECTORS + v] * r[v] - where(labels[v] == (int32_t)c, all_lanes(1));
+            store(gradient + c * to_step + v * LANES, price[v] * off);
+        }
+}
+
 /* gradient = p_c (v_c - sum_k v_k p_k), where v_c = by_sum[c], and by_tp[c] more inside the class. */
 static void gradient_of_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e,
                              const float *by_tp, const float *by_sum, float *gradient, int64_t to_step) {
-    floats r[VECTORS], mean[VECTORS];
-    exponentials(z, step, labels, classes, e, r);
+    floats highest[VECTORS], r[VECTORS], mean[VECTORS];
+    exponentials(z, step, labels, classes, e, highest, r);
     EACH(v) mean[v] = all_lanes(0);
     for (int64_t c = 0; c < classes; c++)
         EACH(v) mean[v] += e[c * VECTORS + v] * (by_sum[c] + where(labels[v] == (int32_t)c, all_lanes(by_tp[c])));
@@ -164,7 +202,7 @@ static void copy_out(const Input *in, const float *tile, int pixels, float *to) 
 
 static int at_most(int64_t most, int64_t x) { return (int)(x < most ? x : most); }
 
-static void count_piece(const Input *in, Piece piece, float *scratch, double *counts) {
+static void count_piece(const Input *in, int charges, Piece piece, float *scratch, double *counts) {
     const float *logits = in->logits + piece.sample * in->classes * in->pixels;
     float *copy = scratch + in->classes * TILE;
     floats *sums = (floats *)(copy + in->classes * TILE);
@@ -178,8 +216,8 @@ static void count_piece(const Input *in, Piece piece, float *scratch, double *co
             const float *z = logits + (first + j) * in->pixel_step;
             int pixels = at_most(TILE, block - j), in_place = lies_well(in, pixels);
             if (!in_place) copy_in(in, z, pixels, copy);
-            count_tile(in_place ? z : copy, in_place ? in->class_step : TILE, (const ints *)(labels + j), in->classes,
-                       (floats *)scratch, sums);
+            (charges ? charge_tile : count_tile)(in_place ? z : copy, in_place ? in->class_step : TILE,
+                                                 (const ints *)(labels + j), in->classes, (floats *)scratch, sums);
         }
         for (int64_t c = 0; c < in->classes; c++) {
             int32_t reference = 0;
@@ -206,8 +244,11 @@ static void gradient_of_piece(const Input *in, Piece piece, float *scratch, cons
             int pixels = at_most(TILE, block - j), in_place = lies_well(in, pixels);
             int64_t step = in_place ? in->class_step : TILE;
             if (!in_place) copy_in(in, in->logits + at, pixels, copy);
-            gradient_of_tile(in_place ? in->logits + at : copy, step, (const ints *)(labels + j), in->classes,
-                             (floats *)scratch, by_tp, by_sum, in_place ? gradient + at : copy, step);
+            const float *z = in_place ? in->logits + at : copy;
+            const ints *own = (const ints *)(labels + j);
+            float *to = in_place ? gradient + at : copy;
+            if (by_sum) gradient_of_tile(z, step, own, in->classes, (floats *)scratch, by_tp, by_sum, to, step);
+            else gradient_of_charged_tile(z, step, own, in->classes, (floats *)scratch, by_tp, to, step);
             if (!in_place) copy_out(in, copy, pixels, gradient + at);
         }
     }
@@ -232,12 +273,12 @@ int64_t soft_counts_pieces(const Input *in) { return in->samples * ((in->pixels 
 int64_t soft_counts_scratch(const Input *in) { return in->classes * SCRATCH; }
 
 /* counts, for each piece: of each class TP, then of each the sum of its probabilities, then of each its reference
-   pixels. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
-void soft_counts(const Input *in, int threads, float *scratch, double *counts) {
+   pixels; or, with `charges`, of each what cross-entropy charges, then nothing, then the same. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
+void soft_counts(const Input *in, int charges, int threads, float *scratch, double *counts) {
     int64_t pieces = soft_counts_pieces(in);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < pieces; i++)
-        count_piece(in, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes);
+        count_piece(in, charges, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes);
 }
 
 /* Fresh memory comes in pages of 4 kB, each at the price of a fault; a large gradient costs more for them than for its
@@ -249,7 +290,7 @@ static void ask_for_large_pages(float *memory, int64_t bytes) {
 #endif
 }
 
-/* by_tp and by_sum: (sample, class). */
+/* by_tp and by_sum: (sample, class). Without by_sum, by_tp is what the charges of each class count for. */
 void soft_counts_gradient(const Input *in, int threads, float *scratch, const float *by_tp, const float *by_sum,
                           float *gradient) {
     int64_t pieces = soft_counts_pieces(in);
@@ -258,6 +299,6 @@ void soft_counts_gradient(const Input *in, int threads, float *scratch, const fl
     for (int64_t i = 0; i < pieces; i++) {
         Piece piece = piece_of(in, i);
         int64_t row = piece.sample * in->classes;
-        gradient_of_piece(in, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum + row, gradient);
+        gradient_of_piece(in, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum ? by_sum + row : 0, gradient);
     }
 }

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def convolve_joined(convolution: nn.Conv2d, *parts: Tensor) -> Tensor:
+def convolve_joined(convolution: nn.Module, *parts: Tensor) -> Tensor:
     """`convolution(torch.cat(parts, dim=1))`, as the sum of what it makes of each part by its share of the weights.
 
     A joined map is the largest of its stage: writing it, keeping it for the gradient and taking its gradient apart
-    again costs more than one more addition. The sum is another order of the same; in bf16 each part is rounded.
+    again costs more than one more addition. The sum is the same in another order; in bf16 each part is rounded.
 
     Args:
-        convolution: whose weights are one tensor (width, channels of all parts, …), as in files of weights.
+        convolution: a Conv2d, whose weights are one tensor (width, channels of all parts, …), as in files of weights;
+            for one part any layer.
         parts: each (batch, channel, row, column), of one size.
     """
     if len(parts) == 1:
-        return convolution(parts[0])
+        alone: Tensor = convolution(parts[0])
+        return alone
+    assert isinstance(convolution, nn.Conv2d)
+    stride, padding, dilation = convolution.stride, convolution.padding, convolution.dilation
+
+    def convolve(part: Tensor, share: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(part, share, bias, stride, padding, dilation)
+
     shares = convolution.weight.split([part.shape[1] for part in parts], dim=1)
-    (first, *rest), (share, *others) = parts, shares
-    joined = convolution._conv_forward(first, share, convolution.bias)
-    for part, share in zip(rest, others, strict=True):
-        joined = joined.add_(convolution._conv_forward(part, share, None))
+    joined = convolve(parts[0], shares[0], convolution.bias)
+    for part, share in zip(parts[1:], shares[1:], strict=True):
+        joined = joined.add_(convolve(part, share, None))
     return joined

@@ -70,4 +70,7 @@ class _BasicBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         residual = normalise(self.bn1, self.conv1(maps), relu=True)
         residual = normalise(self.bn2, self.conv2(residual), relu=False)
-        return F.relu(residual + self.downsample(maps), inplace=True)
+        if isinstance(self.downsample, nn.Sequential):
+            projection, norm = self.downsample
+            maps = normalise(norm, projection(maps), relu=False)
+        return F.relu(residual + maps, inplace=True)
