@@ -37,8 +37,11 @@ def plain(logits: Tensor, target: Tensor) -> Confusion:
 
 
 def mixed(counts: Confusion) -> Tensor:
-    """One number on which every count has another influence, per sample and class."""
-    weights = torch.arange(1.0, counts.tp.numel() + 1, dtype=counts.tp.dtype).reshape(counts.tp.shape)
+    """One number on which every count has another influence, per sample and class.
+
+    Roots: samples that differed by a constant alone would have the same gradient.
+    """
+    weights = torch.arange(1.0, counts.tp.numel() + 1, dtype=counts.tp.dtype).sqrt().reshape(counts.tp.shape)
     return (weights * (3 * counts.tp - 2 * counts.fp + 0.5 * counts.fn + 0.1 * counts.tn)).sum()
 
 
