@@ -25,8 +25,8 @@ LINE = Line(
     shortfall=(
         "The ratio follows the machine: with the same code 3.99 and 4.40 were seen within an hour. Of a run of 119 s, "
         "training took 92, starting and reading 8, the last look at the held-out patients 4, scoring them 8, the "
-        "report 6. Of a training step, convolutions take two thirds, normalisation and ReLU an eighth. It would take an "
-        "hour without neighbours, or a longer study, in which what does not grow with the epochs weighs less."
+        "report 6. Of a training step, convolutions take two thirds, normalisation and ReLU an eighth. It would take "
+        "an hour without neighbours, or a longer study, in which what does not grow with the epochs weighs less."
     ),
 )
 
