@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from steelyard.networks.autocast import as_autocast
+
 FEW = 64  # channels: to put so few into their places takes longer than torch's convolution
 
 
@@ -16,8 +18,8 @@ class Doubling(nn.ConvTranspose2d):
     """A transposed convolution of 2×2 with stride 2: each pixel becomes four, of `width` channels.
 
     Nothing overlaps, so it is one matrix product, whose results are put into their places. Where channels are few, a
-    processor is faster by torch's convolution and its gradients of maps and weights; that of the bias, three times as
-    slow as all the rest together, is a sum.
+    processor is faster by torch's convolution and its gradients of maps and weights; that of the bias, for which torch
+    takes longer than for the others, is a sum.
     """
 
     bias: Tensor
@@ -28,8 +30,7 @@ class Doubling(nn.ConvTranspose2d):
     def forward(self, maps: Tensor) -> Tensor:  # type: ignore[override]
         """(batch, channel, row, column) to (batch, width, 2 row, 2 column)."""
         if self.out_channels <= FEW and maps.device.type == "cpu" and not torch.compiler.is_compiling():
-            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
-            return _Doubling.apply(*(given.to(dtype) for given in (maps, self.weight, self.bias)))
+            return _Doubling.apply(*as_autocast(maps, self.weight, self.bias))
         batch, _, height, width = maps.shape
         kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         four = F.linear(maps.permute(0, 2, 3, 1), kernel, self.bias.repeat(4)).view(batch, height, width, 2, 2, -1)

@@ -10,7 +10,8 @@ def convolve_joined(convolution: nn.Module, *parts: Tensor) -> Tensor:
     """`convolution(torch.cat(parts, dim=1))`, as the sum of what it makes of each part by its share of the weights.
 
     A joined map is the largest of its stage: writing it, keeping it for the gradient and taking its gradient apart
-    again costs more than one more addition. The sum is the same in another order; in bf16 each part is rounded.
+    again costs at least as much as one more addition. The sum is the same in another order; in bf16 each part of it is
+    rounded.
 
     Args:
         convolution: a Conv2d, whose weights are one tensor (width, channels of all parts, …), as in files of weights;

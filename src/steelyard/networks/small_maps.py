@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.grad import conv2d_input
 
+from steelyard.networks.autocast import as_autocast
+
 SMALL = 100  # pixels of a map that comes out; from 16 × 16 on nothing is gained
 
 
@@ -26,8 +28,7 @@ class Convolution3x3(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self._takes(input):
             return super().forward(input)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
-        return _Convolution.apply(input.to(dtype), self.weight.to(dtype), self.stride[0])
+        return _Convolution.apply(*as_autocast(input, self.weight), self.stride[0])
 
     def _takes(self, maps: Tensor) -> bool:
         return (
