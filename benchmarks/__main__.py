@@ -23,17 +23,18 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="measure nothing, only write the page again")
     given = parser.parse_args()
     chosen = [] if given.page else chosen_lines(given.names)
-    results, failed = read_results(), []
+    everywhere, failed = read_results(), []
+    here = everywhere.setdefault(describe(), {}) if chosen else {}
     for name in chosen:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            results[name] = kept_or_new(results.get(name), measured_now(name, repeats=given.repeats))
+            here[name] = measured_now(name, repeats=given.repeats)
         except RuntimeError as error:
             failed.append(f"{name}: {error}")
             continue
-        print(said(name, results[name]), flush=True)
-        write_results(results)
-    write_page({name: module_of(name).LINE for name in line_names()}, results, read_growth())
+        print(said(name, here[name]), flush=True)
+        write_results(everywhere)
+    write_page({name: module_of(name).LINE for name in line_names()}, everywhere, read_growth())
     print(f"page: {PAGE}")
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
@@ -59,12 +60,7 @@ def measured_now(name: str, *, repeats: int | None = None) -> Result:
     found = None if lacking else measure(name, repeats=repeats)
     today = datetime.now(UTC).date().isoformat()
     reason = f"needs {', '.join(lacking)}" if lacking else ""
-    return Result(found, today, describe(), versions(), round(load, 1), reason)
-
-
-def kept_or_new(before: Result | None, now: Result) -> Result:
-    """What another machine measured stands where this one lacks what the line needs; the page names the machine."""
-    return before if now.measured is None and before is not None and before.measured is not None else now
+    return Result(found, today, versions(), round(load, 1), reason)
 
 
 def said(name: str, result: Result) -> str:

@@ -12,11 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.growth_fit import Growth, read_growth, write_growth
 from benchmarks.line import Work, line_names, module_of
 from benchmarks.lines.e1_reading import new_folders
+from benchmarks.machine import describe
 from benchmarks.page import write_page
 from benchmarks.pair import RETURN_FREED_ARRAYS, ROOT, environment
 from benchmarks.results import read_results
@@ -121,6 +123,7 @@ def measure(name: str) -> Growth:
         against.sizes,
         tuple(float(f"{point['seconds']:.4g}") for point in points),
         tuple(float(f"{point['mib']:.4g}") for point in points),
+        where=f"{datetime.now(UTC).date().isoformat()}, {describe()}",
     )
 
 

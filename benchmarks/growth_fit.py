@@ -15,13 +15,14 @@ LEAST_MIB = 16.0  # less than this at the largest size is noise, and grows no fu
 
 @dataclass(frozen=True)
 class Growth:
-    """One curve: what it is against, the sizes, and seconds and MiB at each."""
+    """One curve: what it is against, the sizes, seconds and MiB at each, and the day and machine that measured them."""
 
     name: str
     title: str
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
     mib: tuple[float, ...]
+    where: str
 
     @property
     def time(self) -> float:
@@ -55,7 +56,7 @@ def read_growth(path: Path = GROWTH) -> list[Growth]:
     if not path.exists():
         return []
     return [
-        Growth(one["name"], one["title"], tuple(one["sizes"]), tuple(one["seconds"]), tuple(one["mib"]))
+        Growth(one["name"], one["title"], tuple(one["sizes"]), tuple(one["seconds"]), tuple(one["mib"]), one["where"])
         for one in json.loads(path.read_text())
     ]
 

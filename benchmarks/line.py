@@ -39,7 +39,8 @@ class Line:
             which a program does again and again, and which alone would mostly measure how a process wakes up.
         measures_memory: False where the work is done by other processes, or on a GPU.
         needs: what must be at hand, besides what Steelyard itself needs: a variable of the environment as
-            `STEELYARD_DATA`, a module as `monai`, or `cuda`. The line is left out where it is not.
+            `STEELYARD_DATA`, a module as `monai`, `bf16` (a processor that multiplies it), or `cuda`. The line is left
+            out where it is not.
         shortfall: why the line is not reached, and what reaching it would take; the page says it while it is not.
     """
 
@@ -98,6 +99,12 @@ def _is_there(need: str) -> bool:
         import torch
 
         return torch.cuda.is_available()
+    if need == "bf16":
+        import torch
+
+        from steelyard.precision import fastest_precision
+
+        return fastest_precision(torch.device("cpu")) == "bf16"
     if need.isupper():
         return bool(os.environ.get(need))
     return importlib.util.find_spec(need) is not None

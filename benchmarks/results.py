@@ -1,4 +1,7 @@
-"""What was measured last, line by line, in results.json: the page is made of it, a partial run renews its part."""
+"""What was measured last on each machine, line by line, in results.json: the page is made of it.
+
+A partial run renews its part, and leaves what other machines measured.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,33 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Result:
-    """One line's numbers, with the day, the machine and the versions that they hold for; or why there are none.
+    """One line's numbers on one machine, with the day and the versions that they hold for; or why there are none.
 
     `load` is how many processes were running or waiting when it began: beyond 1.5 on two cores times mean little.
     """
 
     measured: Measured | None
     date: str
-    machine: str
     versions: dict[str, str]
     load: float
     not_measured: str = ""
 
 
-def read_results(path: Path = RESULTS) -> dict[str, Result]:
+def read_results(path: Path = RESULTS) -> dict[str, dict[str, Result]]:
+    """By machine, as `machine.describe` calls it, then by line."""
     if not path.exists():
         return {}
-    return {name: _from_json(content) for name, content in json.loads(path.read_text()).items()}
+    return {
+        machine: {name: _from_json(content) for name, content in lines.items()}
+        for machine, lines in json.loads(path.read_text()).items()
+    }
 
 
-def write_results(results: dict[str, Result], path: Path = RESULTS) -> None:
-    path.write_text(json.dumps({name: _as_json(results[name]) for name in sorted(results)}, indent=1) + "\n")
+def write_results(results: dict[str, dict[str, Result]], path: Path = RESULTS) -> None:
+    content = {
+        machine: {name: _as_json(lines[name]) for name in sorted(lines)} for machine, lines in sorted(results.items())
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from steelyard.batches.slices import SliceSet
+    from steelyard.precision import Precision
 
 CLASSES, SIZE, BATCH, STEPS = 5, 256, 16, 4
 PRICES = (0.5, 1.5)
@@ -43,11 +44,12 @@ def our_network() -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def our_epochs(device: str = "cpu", *, epochs: int = 1, times: int = 1) -> Work:
-    """`fit` with the study's augmentation, in the precision that a study takes on this machine.
+def our_epochs(device: str = "cpu", *, epochs: int = 1, times: int = 1, precision: Precision | None = None) -> Work:
+    """`fit` with the study's augmentation.
 
     Args:
         times: how often each slice is there in an epoch.
+        precision: what a study takes on this machine when None.
     """
     import torch
 
@@ -70,7 +72,7 @@ def our_epochs(device: str = "cpu", *, epochs: int = 1, times: int = 1) -> Work:
     held = SliceSet(held.images.to(used).repeat(times, 1, 1, 1), held.labels.to(used).repeat(times, 1, 1))
     batches = Batches(held, batch_size=BATCH, seed=1, augmentation=RandomAffine())
     loss = IoULoss(fp_weight=PRICES[0], fn_weight=PRICES[1])
-    schedule = Schedule(epochs=epochs, precision=fastest_precision(used))
+    schedule = Schedule(epochs=epochs, precision=precision or fastest_precision(used))
     return lambda: fit(
         network,
         loss,
@@ -158,7 +160,7 @@ def check_same_batches() -> None:
             raise AssertionError(f"augmented slices differ: {float(one):.4f} and {float(other):.4f}")
 
 
-def arithmetic(network: nn.Module) -> Limit:
+def arithmetic(network: nn.Module, *, precision: Precision | None = None) -> Limit:
     """The network's multiplications and additions, forward and twice as many backward, at the machine's best rate."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -167,7 +169,7 @@ def arithmetic(network: nn.Module) -> Limit:
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, 1, SIZE, SIZE))
-    kind = {"bf16": "bfloat16", "fp32": "float32"}[fastest_precision(torch.device("cpu"))]
+    kind = {"bf16": "bfloat16", "fp32": "float32"}[precision or fastest_precision(torch.device("cpu"))]
     operations, rate = 3 * STEPS * BATCH * counter.get_total_flops(), operations_per_second(kind)
     return Limit(
         operations / rate,

@@ -46,6 +46,6 @@ def our_loss() -> Loss:
 
 def notes() -> list[str]:
     return [
-        "One call a turn, right after the other process's, gave 6.3 to 7.1 × on 2026-11-27: after a pause or other "
-        "work one call of ours takes 6 to 7 ms, in a loop of its own 4 to 5"
+        "One call a turn, right after the other process's, gave 6.3 to 7.1 × on the Intel Xeon on 2026-11-27: after a "
+        "pause or other work one call of ours took 6 to 7 ms, in a loop of its own 4 to 5"
     ]

@@ -21,13 +21,13 @@ LINE = Line(
     of=(STEPS * BATCH, "slices"),
     repeats=7,
     measures_memory=False,  # the peer's loader works in processes of its own
-    needs=("monai", "segmentation_models_pytorch"),
+    needs=("bf16", "monai", "segmentation_models_pytorch"),
     shortfall=(
         "The networks differ, as the note says: smp's has separable convolutions; with one network on both sides see "
-        "b2. The ratio also follows the machine: 2.80 to 3.71 were seen within two days, since bf16 loses more than "
-        "float32 to a neighbour. Three quarters of our step are convolutions, a seventh of it the gradients of three "
-        "dilated ones of 512 channels; their weights' as matrix products would save perhaps 2 %. More would take a "
-        "separable variant under a name of its own."
+        "b2. The ratio also follows the machine: on the Intel Xeon 2.80 to 3.71 were seen within two days, since bf16 "
+        "loses more than float32 to a neighbour. Three quarters of our step are convolutions, a seventh of it the "
+        "gradients of three dilated ones of 512 channels; their weights' as matrix products would save perhaps 2 %. "
+        "More would take a separable variant under a name of its own."
     ),
 )
 

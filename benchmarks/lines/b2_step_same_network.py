@@ -21,7 +21,7 @@ LINE = Line(
     of=(STEPS * BATCH, "slices"),
     repeats=7,
     measures_memory=False,
-    needs=("monai",),
+    needs=("bf16", "monai"),
 )
 
 ours = our_epochs

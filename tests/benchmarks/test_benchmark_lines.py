@@ -48,6 +48,12 @@ def test_what_is_missing_is_told(monkeypatch):
     assert missing(line) == ["no_such_package_at_all"]
 
 
+@pytest.mark.parametrize(("fastest", "lacking"), [("fp32", ["bf16"]), ("bf16", [])])
+def test_a_processor_without_bf16_lacks_it(monkeypatch, fastest, lacking):
+    monkeypatch.setattr("steelyard.precision.fastest_precision", lambda device: fastest)
+    assert missing(Line("a", "b", wanted=1.0, needs=("bf16",))) == lacking
+
+
 def test_lines_are_chosen_by_the_beginnings_of_their_names():
     known = line_names()
     assert chosen_lines([]) == known
