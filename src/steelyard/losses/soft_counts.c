@@ -9,8 +9,10 @@
    at pixel i of a sample lies at logits[c * class_step + i * pixel_step], and so does its gradient.
 
    exp is a polynomial on (-ln 2 / 2, ln 2 / 2) after a Cody-Waite reduction, its coefficients of the least largest
-   relative error, 1.1e-7; log is the series of 2 artanh. NaN stays NaN, so that a training that diverged shows. Vectors are GCC's and clang's own: any
-   processor's registers serve. */
+   relative error, 1.1e-7; log is the series of 2 artanh. NaN stays NaN, so that a training that diverged shows.
+
+   Vectors are GCC's and clang's own, as long as the processor's registers: of longer ones GCC 12 goes through memory for
+   every operation, and takes four times as long. */
 
 #include <stdint.h>
 #include <string.h>
@@ -21,9 +23,15 @@
 #include <omp.h>
 #endif
 
+#if defined(__AVX512F__)
 #define LANES 16
-#define VECTORS 4               /* of a tile */
-#define TILE (LANES * VECTORS)  /* pixels */
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define TILE 64                 /* pixels */
+#define VECTORS (TILE / LANES)  /* of a tile */
 #define BLOCK (64 * TILE)
 #define PIECE (1 << 16)         /* pixels that a thread takes at a time: enough to be worth it */
 #define SCRATCH (2 * (TILE + LANES)) /* floats that a thread needs for each class: exponentials, a copy, two vectors of sums */
