@@ -24,6 +24,7 @@ RESAMPLES = 9_999  # (RESAMPLES + 1) · .025 is whole, so the interval's ends ar
 SMALLER_SHARE = 0.6  # of the patients, in the resamples for p values; see `mean_p`
 NO_SPREAD = 1e-12  # relative to the variance: rounding leaves a little in resamples of equal differences
 CELLS_AT_ONCE = 40_000  # resamples × comparisons in memory: more leaves the cache
+PRODUCTS_AT_ONCE = 1 << 18  # of a matrix product: for more OpenBLAS wakes threads, which then keep a core from us
 
 
 def studentised_interval(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> tuple[Floats, Floats]:
@@ -68,50 +69,66 @@ def mean_p(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> Flo
 
 def draw_patients(patients: int, *, size: int, resamples: int, seed: int) -> Floats:
     """(patients, resamples): how often each patient is in each resample of that size. Depends on these four alone."""
-    drawn = np.random.default_rng([seed, patients, size]).integers(patients, size=(size, resamples), dtype=np.uint32)
+    generator = np.random.default_rng([seed, patients, size])
     counts = np.zeros(patients * resamples)
-    columns = np.arange(resamples)
-    for row in drawn:  # one draw of every resample, so that no cell is met twice
-        counts[row * np.int64(resamples) + columns] += 1
+    columns, cells = np.arange(resamples), np.empty(resamples, dtype=np.intp)
+    for _ in range(size):  # one draw of every resample, so that no cell is met twice
+        np.multiply(generator.integers(patients, size=resamples, dtype=np.uint32), np.intp(resamples), out=cells)
+        cells += columns
+        counts[cells] += 1
     return counts.reshape(patients, resamples)
 
 
 def _resampled(
     differences: Floats, *, seed: int, resamples: int, share: float
 ) -> Iterator[tuple[np.ndarray, Floats, Floats, Floats]]:
-    """Which comparisons, their means, their standard errors, and their (comparisons, resamples) t values, in parts."""
+    """Which comparisons, their means, their standard errors, and their (comparisons, resamples) t values, in parts.
+
+    The t values are yours until the next part, which takes their place: new memory costs more time than the arithmetic.
+    """
     for chosen, columns in by_patient_count(differences.reshape(len(differences), -1)):
         n = len(columns)
         if n < 2:
             continue
         draws = draw_patients(n, size=max(round(share * n), 2), resamples=resamples, seed=seed)
-        step = max(CELLS_AT_ONCE // resamples, 1)
+        equal = columns.max(axis=0) == columns.min(axis=0)
+        mean = np.where(equal, columns[0], columns.mean(axis=0))
+        variance = np.where(equal, 0, columns.var(axis=0, ddof=1))
+        error, centred = np.sqrt(variance / n), np.ascontiguousarray((columns - mean).T)
+        step = min(max(CELLS_AT_ONCE // resamples, 1), len(chosen))
+        room = np.empty((2, step, resamples))
         for start in range(0, len(chosen), step):
-            part = columns[:, start : start + step]
-            equal = part.max(axis=0) == part.min(axis=0)
-            mean = np.where(equal, part[0], part.mean(axis=0))
-            variance = np.where(equal, 0, part.var(axis=0, ddof=1))
-            t = _t_values(draws, np.ascontiguousarray((part - mean).T), variance[:, None])
-            yield chosen[start : start + step], mean, np.sqrt(variance / n), t
+            part = slice(start, start + step)
+            t = _t_values(draws, centred[part], variance[part, None], room=room[:, : len(chosen[part])])
+            yield chosen[part], mean[part], error[part], t
 
 
-def _t_values(draws: Floats, centred: Floats, variance: Floats) -> Floats:
+def _t_values(draws: Floats, centred: Floats, variance: Floats, *, room: Floats) -> Floats:
     """The studentised means of the resamples, from two matrix products: of the differences and of their squares.
 
     t = m · √(size − 1) / √(mean square − m²): the resample's SE² is its variance with divisor size − 1, over size.
-    Computed in place: new memory would cost more time than the arithmetic.
+    `room`: (2, comparisons, resamples), of which t is the first.
     """
+    means, spread = room
     size = int(draws[:, 0].sum())
-    means = (centred / size) @ draws
-    spread = (np.square(centred) / size) @ draws
-    t = np.square(means)
-    spread -= t
+    _multiply(centred / size, draws, out=means)
+    _multiply(np.square(centred) / size, draws, out=spread)
+    for mean, squared in zip(means, spread, strict=True):
+        squared -= mean * mean
     flat = spread <= NO_SPREAD * variance
-    with np.errstate(divide="ignore", invalid="ignore"):  # where flat, replaced below
-        np.sqrt(spread, out=spread)
-        np.divide(means, spread, out=t)
-    t *= np.sqrt(size - 1)
     if flat.any():
         at_mean = np.abs(means) <= NO_SPREAD * np.sqrt(variance)
-        t[flat] = np.where(at_mean, 0, np.copysign(np.inf, means))[flat]
-    return t
+        means[flat] = np.where(at_mean, 0, np.copysign(np.inf, means))[flat]
+        spread[flat] = 1
+    np.sqrt(spread, out=spread)
+    np.divide(means, spread, out=means)
+    means *= np.sqrt(size - 1)
+    return means
+
+
+def _multiply(weights: Floats, draws: Floats, *, out: Floats) -> None:
+    """weights @ draws, on this thread alone."""
+    width = max(PRODUCTS_AT_ONCE // weights.size, 1)
+    for first in range(0, draws.shape[1], width):
+        block = slice(first, first + width)
+        np.matmul(weights, draws[:, block], out=out[:, block])
