@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import pickle
 import signal
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing import current_process, get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from steelyard.datasets import CaseKey, Dataset
@@ -16,7 +17,7 @@ from steelyard.errors import BadData, SteelyardError
 from steelyard.preprocess.cache import Preprocessing, is_cached, keep_prepared
 from steelyard.volume import Case, LabelMap
 
-FEWEST = 8  # cases that are worth starting processes for: these take a second to import what reads
+FEWEST = 8  # cases that are worth starting processes for: these take a second or two to import what reads
 MOST_PROCESSES = 4  # each takes the memory of a few volumes
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -30,7 +31,7 @@ def fill_cache(
     processes: int,
     while_waiting: Callable[[], None],
 ) -> None:
-    """Prepare the cases that the cache lacks, in several processes where that pays.
+    """Prepare the cases that the cache lacks, in several processes where that pays; this one is one of them.
 
     Nothing is promised: a case that cannot be read, or a data set that cannot be sent to another process, is left to
     the caller, who meets the error in its place.
@@ -43,24 +44,41 @@ def fill_cache(
     workers = min(processes, MOST_PROCESSES, len(missing))
     if workers < 2 or len(missing) < FEWEST or current_process().daemon or not _can_be_sent(dataset):
         return
-    start = (
-        "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-    )  # no fork: torch and polars hold threads
-    context = get_context(start)
-    if start == "forkserver":
-        context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
-    try:
-        left = {pool.submit(keep, folder, dataset, key, data, preprocessing) for key, data in missing}
-        while left:
+    queue = deque(missing)
+
+    def next_case() -> tuple[CaseKey, str] | None:
+        try:
+            return queue.popleft()
+        except IndexError:
+            return None
+
+    def hand_over() -> None:
+        while case := next_case():
+            pool.submit(keep, folder, dataset, *case, preprocessing).result()
+
+    with (
+        ProcessPoolExecutor(workers - 1, mp_context=_context(), initializer=_leave_interrupts_to_the_parent) as pool,
+        ThreadPoolExecutor(workers - 1) as threads,
+    ):
+        try:
+            others = {threads.submit(hand_over) for _ in range(workers - 1)}  # these wait for the processes to start
             while_waiting()
-            done, left = wait(left, timeout=SECONDS_BETWEEN_LOOKS, return_when=FIRST_EXCEPTION)
-            if any(future.exception() is not None for future in done):
-                return  # no worker lives any more, for want of memory perhaps
-    except BrokenProcessPool:
-        return
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            while case := next_case():
+                keep(folder, dataset, *case, preprocessing)
+                while_waiting()
+            while wait(others, timeout=SECONDS_BETWEEN_LOOKS).not_done:
+                while_waiting()
+        finally:
+            queue.clear()
+
+
+def _context() -> BaseContext:
+    """No fork: torch and polars hold threads."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def keep(folder: Path, dataset: Dataset, key: CaseKey, data_hash: str, preprocessing: Preprocessing) -> None:
