@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.errors import Interrupted
-from steelyard.runstore import RunFolder, disk_full, read_json, write_atomically, write_json
+from steelyard.errors import Interrupted, disk_full
+from steelyard.runstore import RunFolder, read_json, write_atomically, write_json
 
 HOLD = """
 import sys, time

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_LINE = 2000  # characters of an error; what came may be a whole file, and the remedy stands at the end
 UNPRINTABLE = ("Cc", "Cs", "Co", "Cn", "Cf")  # Unicode's control, surrogate, private, unassigned and format characters
 
@@ -54,6 +57,13 @@ class RunsFailed(SteelyardError):
     """A study went to its end, but some of its runs failed; each left its reason behind."""
 
     exit_code = 1
+
+
+def disk_full(error: OSError, where: Path | str) -> Interrupted:
+    """The line for a full disk: nothing half-written, and what to do."""
+    return Interrupted(
+        f"no space left for {where}: {os.strerror(error.errno or 0)}. Free some and run the same command again."
+    )
 
 
 def one_line(text: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import io
 import json
@@ -14,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard.errors import BadData, Interrupted
+from steelyard.errors import DISK_FULL, BadData, disk_full
 
 if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA_VERSION = 1  # of study.json and run.json
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -172,10 +170,3 @@ def writing_to(path: Path) -> Iterator[None]:
         if error.errno in DISK_FULL:
             raise disk_full(error, path) from None
         raise BadData(f"{path} cannot be written ({error.strerror}). Choose another place.", file=path) from None
-
-
-def disk_full(error: OSError, where: Path | str) -> Interrupted:
-    """The line for a full disk: nothing half-written, and what to do."""
-    return Interrupted(
-        f"no space left for {where}: {os.strerror(error.errno or 0)}. Free some and run the same command again."
-    )

@@ -21,8 +21,7 @@ from steelyard.cli import (
     view,
 )
 from steelyard.cli.app import app
-from steelyard.errors import BadData, BadSpec, Interrupted, SteelyardError
-from steelyard.runstore import DISK_FULL, disk_full
+from steelyard.errors import DISK_FULL, BadData, BadSpec, Interrupted, SteelyardError, disk_full
 
 __all__ = [
     "app",

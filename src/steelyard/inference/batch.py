@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from steelyard.errors import BadData, BadSpec, Interrupted
+from steelyard.errors import DISK_FULL, BadData, BadSpec, Interrupted, disk_full
 from steelyard.inference.inputs import InputCase, Inputs, Scan
 from steelyard.inference.models import Ensemble
 from steelyard.inference.outputs import (
@@ -35,7 +35,7 @@ from steelyard.inference.record import (
 )
 from steelyard.inference.volumes import organ_volumes, undefined_volumes, volumes_csv, volumes_json
 from steelyard.io.pseudonym import check_pseudonym
-from steelyard.runstore import DISK_FULL, RunFolder, disk_full, write_bytes, write_json
+from steelyard.runstore import RunFolder, write_bytes, write_json
 from steelyard.study.interrupt import stop_on_signals
 
 ANOTHER = "Name another folder for this input."

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from steelyard.errors import BadData
+from steelyard.errors import DISK_FULL, BadData, disk_full
 from steelyard.labels import UNKNOWN_CLASS, LabelSet
-from steelyard.runstore import DISK_FULL, disk_full, write_atomically
+from steelyard.runstore import write_atomically
 from steelyard.volume import LabelMap
 
 MOST_PIXELS = 1 << 26  # of a slice, 8192 × 8192: a few bytes may claim more, and would take the memory

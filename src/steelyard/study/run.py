@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from steelyard.errors import BadSpec, RunsFailed
-from steelyard.runstore import DISK_FULL, disk_full
+from steelyard.errors import DISK_FULL, BadSpec, RunsFailed, disk_full
 from steelyard.study.cases import Stop, keep_cases
 from steelyard.study.crf import lacks_crf
 from steelyard.study.engines.local import run_locally, usual_workers

@@ -29,8 +29,7 @@ from engine_processes import (
     wait_until,
     write_study,
 )
-from steelyard.errors import Interrupted, RunsFailed
-from steelyard.runstore import disk_full
+from steelyard.errors import Interrupted, RunsFailed, disk_full
 from steelyard.study.engines import local
 from steelyard.study.engines.local import gpus_at, usual_workers
 from steelyard.study.plan import make_plan, plan_file

@@ -16,8 +16,7 @@ from multiprocessing.process import BaseProcess
 import torch
 from rich.console import Console
 
-from steelyard.errors import Interrupted, SteelyardError
-from steelyard.runstore import DISK_FULL
+from steelyard.errors import DISK_FULL, Interrupted, SteelyardError
 from steelyard.study.cases import Stop, prepare_cases
 from steelyard.study.interrupt import stop_on_signals
 from steelyard.study.objects import device_of
