@@ -45,7 +45,7 @@ def read_by_us(out: Path) -> list:
     from rich.console import Console
 
     from steelyard.datasets.chaos import ChaosDataset
-    from steelyard.datasets.fingerprint import data_hash
+    from steelyard.datasets.fingerprint import data_hashes
     from steelyard.study.cases import prepare_cases
     from steelyard.study.folds import make_folds
     from steelyard.study.plan import Plan, Run
@@ -62,7 +62,7 @@ def read_by_us(out: Path) -> list:
     )
     dataset = ChaosDataset(_root())
     keys = dataset.keys(SEQUENCES)
-    hashes = {key: data_hash(dataset, (key,)) for key in keys}
+    hashes = data_hashes(dataset, keys)
     fold = make_folds(keys, count=2, by="patient", seed=1)[0]
     run = Run("reading", Part(name="unet_resnet18"), Part(name="iou0515"), fold, seed=1)
     plan = Plan(spec, dataset, hashes, "fp32", (run,), ())

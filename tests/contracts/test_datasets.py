@@ -14,7 +14,7 @@ import pytest
 
 from phantoms import write_chaos_patient
 from steelyard.datasets import DATASETS, Dataset
-from steelyard.datasets.fingerprint import data_hash
+from steelyard.datasets.fingerprint import data_hash, data_hashes
 from steelyard.errors import SteelyardError
 
 
@@ -116,6 +116,8 @@ def test_the_files_of_a_case_exist_and_its_hash_is_its_own(dataset: Dataset) -> 
     hashes = [data_hash(dataset, (key,)) for key in keys]
     assert len(set(hashes)) == len(keys)
     assert hashes == [data_hash(dataset, (key,)) for key in keys]
+    every = dataset.keys(dataset.sequences)  # some of their files belong to several cases
+    assert data_hashes(dataset, every) == {key: data_hash(dataset, (key,)) for key in every}
 
 
 def test_an_unknown_sequence_and_a_missing_folder_end_in_one_line(dataset: Dataset, tmp_path: Path) -> None:

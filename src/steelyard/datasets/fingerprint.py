@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,23 @@ def data_hash(dataset: Dataset, keys: Sequence[CaseKey]) -> str:
     Names are relative to the folder that all files share, so a copy elsewhere has the same hash; a renamed, changed,
     added or missing file, or another choice of cases, has another.
     """
-    files = sorted({path for key in keys for path in dataset.files(key)})
+    return _combined(keys, _files(dataset, keys), _sha256)
+
+
+def data_hashes(dataset: Dataset, keys: Iterable[CaseKey]) -> dict[CaseKey, str]:
+    """`data_hash` of each case alone. No file is read twice, and several at once."""
+    files = {key: _files(dataset, (key,)) for key in keys}
+    every = sorted(set().union(*files.values()))
+    with ThreadPoolExecutor() as pool:
+        known = dict(zip(every, pool.map(_sha256, every), strict=True))
+    return {key: _combined((key,), own, known.__getitem__) for key, own in files.items()}
+
+
+def _files(dataset: Dataset, keys: Iterable[CaseKey]) -> list[Path]:
+    return sorted({path for key in keys for path in dataset.files(key)})
+
+
+def _combined(keys: Sequence[CaseKey], files: Sequence[Path], hash_of: Callable[[Path], str]) -> str:
     if not files:
         raise BadData("no files to hash: no cases were chosen. Name at least one sequence that the data set has.")
     shared = Path(os.path.commonpath([path.parent for path in files]))
@@ -89,7 +106,7 @@ def data_hash(dataset: Dataset, keys: Sequence[CaseKey]) -> str:
     for key in sorted(keys):
         digest.update(f"case {key.case_id}\n".encode())
     for path in files:
-        digest.update(f"{_sha256(path)}  {path.relative_to(shared).as_posix()}\n".encode())
+        digest.update(f"{hash_of(path)}  {path.relative_to(shared).as_posix()}\n".encode())
     return digest.hexdigest()
 
 

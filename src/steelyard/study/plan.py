@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.datasets import CaseKey, Dataset
-from steelyard.datasets.fingerprint import data_hash
+from steelyard.datasets.fingerprint import data_hashes
 from steelyard.errors import BadData, BadSpec, unknown_name
 from steelyard.labels import LabelSet
 from steelyard.metrics import METRICS
@@ -140,7 +140,7 @@ def make_plan(spec: StudySpec) -> Plan:
     if errors:
         raise BadSpec(*errors)
     used = folds if spec.folds.use is None else [folds[index] for index in spec.folds.use]
-    hashes = {key: data_hash(dataset, (key,)) for key in keys}
+    hashes = data_hashes(dataset, keys)
     runs = [
         _named_run(spec, dataset.label_set, Run("", network, loss, fold, seed, *target), hashes, precision)
         for network, target, loss, fold, seed in itertools.product(
