@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from steelyard.errors import DISK_FULL, BadData, BadSpec, Interrupted, disk_full
+from steelyard.freed_memory import freed_memory_kept
 from steelyard.inference.inputs import InputCase, Inputs, Scan
 from steelyard.inference.models import Ensemble
 from steelyard.inference.outputs import (
@@ -53,6 +54,7 @@ class Prediction:
     pseudonym: str | None = None
 
 
+@freed_memory_kept()
 def predict_batch(inputs: Inputs, out: Path, wanted: Prediction, *, console: Console) -> list[CaseRecord]:
     """Predict every case into `out`, with volumes and a picture of each; returns what became of them.
 

@@ -16,6 +16,7 @@ from steelyard.views.shown_cases import ShownCase
 from steelyard.volume import LabelMap, Volume
 
 PANEL_PX = 380  # of the longest side of any picture
+COMPRESSION = 3  # of zlib: as small as at its usual 6, in less than half the time
 OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "H": "F", "F": "H", "S": "I", "I": "S"}
 
 
@@ -42,7 +43,7 @@ def write_preview(
     foot = [said(volume) for volume in volumes] + ([caption] if caption else [])
     page = sheet([bare, coloured], label_map.label_set.organs, paper=BLACK, foot=[name, *foot])
     buffer = io.BytesIO()
-    page.save(buffer, "PNG")
+    page.save(buffer, "PNG", compress_level=COMPRESSION)
     write_bytes(path, buffer.getvalue())
 
 
