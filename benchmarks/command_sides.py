@@ -10,6 +10,11 @@ from benchmarks.line import Limit, Work
 from benchmarks.machine import seconds_to_start_python
 from benchmarks.pair import environment
 
+SLOW_START = (
+    "The limits tell how much longer Python itself takes to start on one machine than on another; we take 20 to 30 "
+    "times as long on each. Three quarters of that are cyclopts and rich, which read the arguments and draw the help, "
+    "an eighth the files of the verbs. It would take a lighter parser."
+)
 NNUNET = (  # its console script, after the operators that torchvision expects beside a CPU-only torch
     "import sys, torchvision_stub; torchvision_stub.install(); sys.argv = ['nnUNetv2_train', '-h']; "
     "from nnunetv2.run.run_training import run_training_entry; run_training_entry()"
