@@ -28,7 +28,7 @@ def main() -> int:
     for name in chosen:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            here[name] = measured_now(name, repeats=given.repeats)
+            here[name] = kept_or_new(here.get(name), measured_now(name, repeats=given.repeats))
         except RuntimeError as error:
             failed.append(f"{name}: {error}")
             continue
@@ -61,6 +61,11 @@ def measured_now(name: str, *, repeats: int | None = None) -> Result:
     today = datetime.now(UTC).date().isoformat()
     reason = f"needs {', '.join(lacking)}" if lacking else ""
     return Result(found, today, versions(), round(load, 1), reason)
+
+
+def kept_or_new(before: Result | None, now: Result) -> Result:
+    """What was measured stands where the line lacks something now, such as a variable of the environment."""
+    return before if now.measured is None and before is not None and before.measured is not None else now
 
 
 def said(name: str, result: Result) -> str:

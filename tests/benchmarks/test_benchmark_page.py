@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.__main__ import kept_or_new
 from benchmarks.growth_fit import Growth
 from benchmarks.line import Limit, Line
 from benchmarks.page import page, seconds_said
@@ -133,6 +134,15 @@ def test_results_come_back_from_their_file_as_they_were(tmp_path):
     write_results(results, tmp_path / "results.json")
     assert read_results(tmp_path / "results.json") == results
     assert read_results(tmp_path / "none.json") == {}
+
+
+def test_what_was_measured_stands_where_the_line_lacks_something_now():
+    lacking = Result(None, "2026-11-27", {}, load=0.4, not_measured="needs STEELYARD_DATA")
+    later = replace(RESULT, date="2026-11-27")
+    assert kept_or_new(RESULT, lacking) == RESULT
+    assert kept_or_new(lacking, RESULT) == RESULT
+    assert kept_or_new(RESULT, later) == later
+    assert kept_or_new(None, lacking) == lacking
 
 
 def _page(result: Result) -> str:
