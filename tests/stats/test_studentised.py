@@ -124,3 +124,10 @@ def test_many_comparisons_at_once_are_those_of_the_definition_one_by_one(patient
             np.testing.assert_allclose((low[place], high[place]), ends, rtol=1e-6)
         assert low[place] <= one.mean() <= high[place]
     assert patients < 9 or np.isfinite(low).all()
+
+
+@pytest.mark.parametrize("patients", [(0.0, 1.0, 2.0), (0.1, 0.2, 0.3)], ids=["exactly", "with rounding"])
+def test_one_resample_in_27_of_the_middle_patient_alone_counts_as_zero_and_hides_no_end(patients):
+    """Of three patients each is drawn three times in 1/27 of the resamples, more than the 2.5 % beyond an end."""
+    low, high = studentised_interval(np.array(patients), seed=1)
+    assert (float(low), float(high)) == (-np.inf, np.inf)

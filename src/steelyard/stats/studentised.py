@@ -14,6 +14,7 @@ Expansion (1992), chapter 3. The numbers behind the choices: docs/decisions/0010
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,14 +36,14 @@ def studentised_interval(differences: Floats, *, seed: int, resamples: int = RES
 
     >>> low, high = studentised_interval(differences, seed=1)
     """
-    low, high = np.full((2, *differences.shape[1:]), np.nan)
+    low, high = np.full((2, math.prod(differences.shape[1:])), np.nan)
     beyond = max(int((resamples + 1) * LEVEL / 2), 1)  # rounded outwards
     for chosen, mean, error, t in _resampled(differences, seed=seed, resamples=resamples, share=1.0):
         t.sort(axis=1)  # faster than a partition
         with np.errstate(invalid="ignore"):  # 0 · ∞, replaced in the next lines
-            low.ravel()[chosen] = np.where(error > 0, mean - t[:, resamples - beyond] * error, mean)
-            high.ravel()[chosen] = np.where(error > 0, mean - t[:, beyond - 1] * error, mean)
-    return low, high
+            low[chosen] = np.where(error > 0, mean - t[:, resamples - beyond] * error, mean)
+            high[chosen] = np.where(error > 0, mean - t[:, beyond - 1] * error, mean)
+    return low.reshape(differences.shape[1:]), high.reshape(differences.shape[1:])
 
 
 def mean_p(differences: Floats, *, seed: int, resamples: int = RESAMPLES) -> Floats:
