@@ -21,13 +21,16 @@ COUNTS = ("tp", "fp", "fn", "tn")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
 
 
-@pytest.fixture(params=["native", "torch"])
+@pytest.fixture(params=["native", "native, keeping", "torch"])
 def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to count; the native one only where a compiler is."""
+    """All ways to count; the native ones only where a compiler is, whatever this processor would choose."""
     if request.param == "torch":
         monkeypatch.setattr(native_counts, "_library", lambda: None)
     elif shutil.which("cc") is None:
         pytest.skip("no C compiler is here")
+    else:
+        keeps = request.param == "native, keeping"
+        monkeypatch.setattr(native_counts, "room", lambda logits: (torch.empty_like(logits),) if keeps else ())
     return request.param
 
 
@@ -55,15 +58,16 @@ def gradients(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return ours.grad, exact.grad
 
 
-# (batch, classes, space): odd numbers of pixels, fewer than a block, more than a block, more than a piece, many classes
-SHAPES = [(2, 3, 7), (1, 2, 1), (3, 5, 33, 31), (2, 4, 5, 6, 41), (2, 3, 257, 263), (1, 105, 11, 13)]
+# (batch, classes, space): odd numbers of pixels, less than a block, more than a block, more than a piece, many classes;
+# a multiple of every vector's length
+SHAPES = [(2, 3, 7), (1, 2, 1), (3, 5, 33, 31), (2, 4, 5, 6, 41), (2, 3, 257, 263), (1, 105, 11, 13), (2, 3, 16, 24)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_counts_and_gradient_are_those_of_the_plain_formula(road: str, shape: tuple[int, ...]):
     torch.manual_seed(3)
     logits, target = 3 * torch.randn(shape), torch.randint(0, shape[1], (shape[0], *shape[2:]))
-    assert native_counts.takes(logits, target) == (road == "native")
+    assert native_counts.takes(logits, target) == (road != "torch")
     ours, exact = soft_counts_of_logits(logits, target), plain(logits, target)
     for count in COUNTS:
         torch.testing.assert_close(getattr(ours, count).double(), getattr(exact, count), rtol=2e-6, atol=1e-4)

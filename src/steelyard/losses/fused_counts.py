@@ -81,7 +81,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 class _SoftCounts(Function):
-    """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled; `road` has `count` and `gradient`."""
+    """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled; counted by the module `road`."""
 
     @staticmethod
     def forward(
@@ -89,8 +89,7 @@ class _SoftCounts(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         if road is torch_counts:
             check_labels(target, logits.shape[1])
-        keeps = road is torch_counts and context.needs_input_grad[0]  # the other roads are faster without
-        context.kept = torch_counts.room(logits) if keeps else ()
+        context.kept = road.room(logits) if context.needs_input_grad[0] else ()
         sums = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
         if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
             check_labels(target, logits.shape[1])

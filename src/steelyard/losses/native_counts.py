@@ -29,9 +29,16 @@ def takes(logits: Tensor, target: Tensor) -> bool:
     )
 
 
-def count(logits: Tensor, target: Tensor) -> Tensor:
+def room(logits: Tensor) -> tuple[Tensor, ...]:
+    """For the probabilities that `count` keeps for `gradient`, where computing them again would take longer."""
+    library = _library()
+    assert library is not None
+    return (torch.empty_like(logits),) if library.soft_counts_keeps() and logits.is_contiguous() else ()
+
+
+def count(logits: Tensor, target: Tensor, kept: Tensor | None = None) -> Tensor:
     """TP, Σ p and reference pixels: (3, batch, part, class) float64; see `takes` for what is taken."""
-    return _counted(logits, target, charges=False)
+    return _counted(logits, target, charges=False, kept=kept)
 
 
 def charge(logits: Tensor, target: Tensor) -> Tensor:
@@ -39,9 +46,11 @@ def charge(logits: Tensor, target: Tensor) -> Tensor:
     return _counted(logits, target, charges=True)[::2]
 
 
-def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    """The logits' gradient, from those of TP and Σ p, each (batch, class)."""
-    return _gradient(logits, target, by_tp.contiguous(), by_prediction.contiguous())
+def gradient(
+    logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor, kept: Tensor | None = None
+) -> Tensor:
+    """The logits' gradient, from those of TP and Σ p, each (batch, class); it takes the place of what was kept."""
+    return _gradient(logits, target, by_tp.contiguous(), by_prediction.contiguous(), kept)
 
 
 def charge_gradient(logits: Tensor, target: Tensor, by_charge: Tensor) -> Tensor:
@@ -49,32 +58,39 @@ def charge_gradient(logits: Tensor, target: Tensor, by_charge: Tensor) -> Tensor
     return _gradient(logits, target, by_charge.contiguous(), None)
 
 
-def _counted(logits: Tensor, target: Tensor, *, charges: bool) -> Tensor:
+def _counted(logits: Tensor, target: Tensor, *, charges: bool, kept: Tensor | None = None) -> Tensor:
     library = _library()
     assert library is not None
     batch, classes = logits.shape[:2]
     given, threads = _input(logits, target), torch.get_num_threads()
     counted = torch.empty(batch, library.soft_counts_pieces(given) // batch, 3, classes, dtype=torch.float64)
     scratch = _scratch(library, given, threads)
-    library.soft_counts(given, charges, threads, scratch.data_ptr(), counted.data_ptr())
+    library.soft_counts(given, charges, threads, scratch.data_ptr(), counted.data_ptr(), _address(kept))
     return counted.movedim(2, 0)
 
 
-def _gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor | None) -> Tensor:
+def _gradient(
+    logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor | None, kept: Tensor | None = None
+) -> Tensor:
     library = _library()
     assert library is not None
-    given, threads = _input(logits, target), torch.get_num_threads()
-    result = torch.empty_like(logits)  # keeps the layout
+    given, threads = _input(logits if kept is None else kept, target), torch.get_num_threads()
+    result = torch.empty_like(logits) if kept is None else kept  # either has the layout of the logits
     scratch = _scratch(library, given, threads)
     library.soft_counts_gradient(
         given,
+        kept is not None,
         threads,
         scratch.data_ptr(),
         by_tp.data_ptr(),
-        None if by_prediction is None else by_prediction.data_ptr(),
+        _address(by_prediction),
         result.data_ptr(),
     )
     return result
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 class _Input(ctypes.Structure):
@@ -124,8 +140,9 @@ def _declare(library: ctypes.CDLL) -> None:
     given, address = ctypes.POINTER(_Input), ctypes.c_void_p
     library.soft_counts_pieces.argtypes = library.soft_counts_scratch.argtypes = [given]
     library.soft_counts_pieces.restype = library.soft_counts_scratch.restype = ctypes.c_int64
-    library.soft_counts.argtypes = [given, ctypes.c_int, ctypes.c_int, address, address]
-    library.soft_counts_gradient.argtypes = [given, ctypes.c_int, address, address, address, address]
+    library.soft_counts_keeps.restype = ctypes.c_int
+    library.soft_counts.argtypes = [given, ctypes.c_int, ctypes.c_int, address, address, address]
+    library.soft_counts_gradient.argtypes = [given, ctypes.c_int, ctypes.c_int, address, address, address, address]
     library.soft_counts.restype = library.soft_counts_gradient.restype = None
 
 
@@ -136,7 +153,7 @@ def _counts_right(library: ctypes.CDLL) -> bool:
     given = _input(logits[None], target[None])
     scratch, counted = _scratch(library, given, 1), torch.empty(2, 3, 2, dtype=torch.float64)
     for charges in (False, True):
-        library.soft_counts(given, charges, 1, scratch.data_ptr(), counted[int(charges)].data_ptr())
+        library.soft_counts(given, charges, 1, scratch.data_ptr(), counted[int(charges)].data_ptr(), None)
     by_hand = [[0.5, 0.8 + 0.25], [0.5 + 0.2 + 0.75, 0.5 + 0.8 + 0.25], [1.0, 2.0]]
     charged = [[math.log(2), math.log(1 / 0.8 / 0.25)], [0.0, 0.0], [1.0, 2.0]]
     return torch.allclose(counted, torch.tensor([by_hand, charged], dtype=torch.float64), rtol=1e-6)

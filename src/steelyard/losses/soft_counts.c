@@ -11,6 +11,9 @@
    exp is a polynomial on (-ln 2 / 2, ln 2 / 2) after a Cody-Waite reduction, its coefficients of the least largest
    relative error, 1.1e-7; log is the series of 2 artanh. NaN stays NaN, so that a training that diverged shows.
 
+   Where exponentials are slower than memory, counting keeps the probabilities where their gradient will lie, and the
+   gradient is made of them in place.
+
    Vectors are GCC's and clang's own, as long as the processor's registers: of longer ones GCC 12 goes through memory for
    every operation, and takes four times as long. */
 
@@ -18,6 +21,9 @@
 #include <string.h>
 #ifdef __linux__
 #include <sys/mman.h>
+#endif
+#ifdef __AVX__
+#include <immintrin.h>
 #endif
 #ifdef _OPENMP
 #include <omp.h>
@@ -75,6 +81,22 @@ INLINE floats load(const float *from) {
 
 INLINE void store(float *to, floats x) { memcpy(to, &x, sizeof x); }
 
+/* To where a multiple of a vector's length lies, without reading first what lies there. */
+INLINE void store_past_caches(float *to, floats x) {
+#if LANES == 8
+    _mm256_stream_ps(to, (__m256)x);
+#else
+    store(to, x);
+#endif
+}
+
+/* Before others read what was stored past the caches. */
+INLINE void await_stores(void) {
+#if LANES == 8
+    _mm_sfence();
+#endif
+}
+
 INLINE floats exp_of_non_positive(floats x) {
     x = larger(x, all_lanes(LOWEST));
     floats rounded = x * 1.44269504f + ROUNDER;
@@ -119,14 +141,19 @@ INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64
     EACH(v) r[v] = where(labels[v] != PADDING, 1.0f / r[v]);
 }
 
-/* Adds a tile's p_c to sums[2 * c + 1], and those inside the class to sums[2 * c]. */
-static void count_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums) {
+/* Adds a tile's p_c to sums[2 * c + 1], and those inside the class to sums[2 * c]; p_c goes to `kept`, where there is
+   one. */
+static void count_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums,
+                       float *kept) {
     floats highest[VECTORS], r[VECTORS];
+    int aligned = ((uintptr_t)kept | (uintptr_t)(kept + step)) % sizeof(floats) == 0;
     exponentials(z, step, labels, classes, e, highest, r);
     for (int64_t c = 0; c < classes; c++) {
         floats inside = all_lanes(0), all = all_lanes(0);
         EACH(v) {
             floats p = e[c * VECTORS + v] * r[v];
+            if (kept && aligned) store_past_caches(kept + c * step + v * LANES, p);
+            else if (kept) store(kept + c * step + v * LANES, p);
             inside += where(labels[v] == (int32_t)c, p);
             all += p;
         }
@@ -174,6 +201,23 @@ static void gradient_of_tile(const float *z, int64_t step, const ints *labels, i
         }
 }
 
+/* The same of probabilities that were kept; `gradient` may lie where they do. */
+static void gradient_of_kept_tile(const float *kept, int64_t step, const ints *labels, int64_t classes, floats *e,
+                                  const float *by_tp, const float *by_sum, float *gradient) {
+    floats mean[VECTORS];
+    EACH(v) mean[v] = all_lanes(0);
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) {
+            floats p = e[c * VECTORS + v] = load(kept + c * step + v * LANES); /* read once, as above */
+            mean[v] += p * (by_sum[c] + where(labels[v] == (int32_t)c, all_lanes(by_tp[c])));
+        }
+    for (int64_t c = 0; c < classes; c++)
+        EACH(v) {
+            floats wanted = by_sum[c] + where(labels[v] == (int32_t)c, all_lanes(by_tp[c]));
+            store(gradient + c * step + v * LANES, e[c * VECTORS + v] * (wanted - mean[v]));
+        }
+}
+
 static void labels_of_block(const Input *in, int64_t first, int count, int32_t *labels) {
     if (in->target_bytes == 8)
         for (int j = 0; j < count; j++) {
@@ -210,8 +254,8 @@ static void copy_out(const Input *in, const float *tile, int pixels, float *to) 
 
 static int at_most(int64_t most, int64_t x) { return (int)(x < most ? x : most); }
 
-static void count_piece(const Input *in, int charges, Piece piece, float *scratch, double *counts) {
-    const float *logits = in->logits + piece.sample * in->classes * in->pixels;
+static void count_piece(const Input *in, int charges, Piece piece, float *scratch, double *counts, float *kept) {
+    int64_t sample = piece.sample * in->classes * in->pixels;
     float *copy = scratch + in->classes * TILE;
     floats *sums = (floats *)(copy + in->classes * TILE);
     int32_t labels[BLOCK] __attribute__((aligned(4 * LANES)));
@@ -221,11 +265,16 @@ static void count_piece(const Input *in, int charges, Piece piece, float *scratc
         labels_of_block(in, piece.sample * in->pixels + first, block, labels);
         for (int64_t i = 0; i < 2 * in->classes; i++) sums[i] = all_lanes(0);
         for (int j = 0; j < block; j += TILE) {
-            const float *z = logits + (first + j) * in->pixel_step;
+            int64_t at = sample + (first + j) * in->pixel_step;
             int pixels = at_most(TILE, block - j), in_place = lies_well(in, pixels);
-            if (!in_place) copy_in(in, z, pixels, copy);
-            (charges ? charge_tile : count_tile)(in_place ? z : copy, in_place ? in->class_step : TILE,
-                                                 (const ints *)(labels + j), in->classes, (floats *)scratch, sums);
+            int64_t step = in_place ? in->class_step : TILE;
+            if (!in_place) copy_in(in, in->logits + at, pixels, copy);
+            const float *z = in_place ? in->logits + at : copy;
+            const ints *own = (const ints *)(labels + j);
+            float *to = !kept ? 0 : in_place ? kept + at : copy;
+            if (charges) charge_tile(z, step, own, in->classes, (floats *)scratch, sums);
+            else count_tile(z, step, own, in->classes, (floats *)scratch, sums, to);
+            if (kept && !in_place) copy_out(in, copy, pixels, kept + at);
         }
         for (int64_t c = 0; c < in->classes; c++) {
             int32_t reference = 0;
@@ -237,10 +286,11 @@ static void count_piece(const Input *in, int charges, Piece piece, float *scratc
             counts[2 * in->classes + c] += reference;
         }
     }
+    await_stores();
 }
 
-static void gradient_of_piece(const Input *in, Piece piece, float *scratch, const float *by_tp, const float *by_sum,
-                              float *gradient) {
+static void gradient_of_piece(const Input *in, int kept, Piece piece, float *scratch, const float *by_tp,
+                              const float *by_sum, float *gradient) {
     int64_t sample = piece.sample * in->classes * in->pixels;
     float *copy = scratch + in->classes * TILE;
     int32_t labels[BLOCK] __attribute__((aligned(4 * LANES)));
@@ -255,7 +305,8 @@ static void gradient_of_piece(const Input *in, Piece piece, float *scratch, cons
             const float *z = in_place ? in->logits + at : copy;
             const ints *own = (const ints *)(labels + j);
             float *to = in_place ? gradient + at : copy;
-            if (by_sum) gradient_of_tile(z, step, own, in->classes, (floats *)scratch, by_tp, by_sum, to, step);
+            if (kept) gradient_of_kept_tile(z, step, own, in->classes, (floats *)scratch, by_tp, by_sum, to);
+            else if (by_sum) gradient_of_tile(z, step, own, in->classes, (floats *)scratch, by_tp, by_sum, to, step);
             else gradient_of_charged_tile(z, step, own, in->classes, (floats *)scratch, by_tp, to, step);
             if (!in_place) copy_out(in, copy, pixels, gradient + at);
         }
@@ -278,16 +329,10 @@ static float *scratch_of_thread(const Input *in, float *scratch) {
 
 int64_t soft_counts_pieces(const Input *in) { return in->samples * ((in->pixels + PIECE - 1) / PIECE); }
 
-int64_t soft_counts_scratch(const Input *in) { return in->classes * SCRATCH; }
+/* Whether probabilities are worth keeping for the gradient: with AVX-512 exponentials take less time than bytes do. */
+int soft_counts_keeps(void) { return LANES < 16; }
 
-/* counts, for each piece: of each class TP, then of each the sum of its probabilities, then of each its reference
-   pixels; or, with `charges`, of each what cross-entropy charges, then nothing, then the same. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
-void soft_counts(const Input *in, int charges, int threads, float *scratch, double *counts) {
-    int64_t pieces = soft_counts_pieces(in);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int64_t i = 0; i < pieces; i++)
-        count_piece(in, charges, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes);
-}
+int64_t soft_counts_scratch(const Input *in) { return in->classes * SCRATCH; }
 
 /* Fresh memory comes in pages of 4 kB, each at the price of a fault; a large gradient costs more for them than for its
    numbers. Where the system has large pages, it is asked for those; where it refuses, nothing is lost. */
@@ -298,15 +343,26 @@ static void ask_for_large_pages(float *memory, int64_t bytes) {
 #endif
 }
 
+/* counts, for each piece: of each class TP, then of each the sum of its probabilities, then of each its reference
+   pixels; or, with `charges`, of each what cross-entropy charges, then nothing, then the same. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
+void soft_counts(const Input *in, int charges, int threads, float *scratch, double *counts, float *kept) {
+    int64_t pieces = soft_counts_pieces(in);
+    if (kept) ask_for_large_pages(kept, in->samples * in->classes * in->pixels * (int64_t)sizeof *kept);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < pieces; i++)
+        count_piece(in, charges, piece_of(in, i), scratch_of_thread(in, scratch), counts + i * 3 * in->classes,
+                    kept);
+}
+
 /* by_tp and by_sum: (sample, class). Without by_sum, by_tp is what the charges of each class count for. */
-void soft_counts_gradient(const Input *in, int threads, float *scratch, const float *by_tp, const float *by_sum,
+void soft_counts_gradient(const Input *in, int kept, int threads, float *scratch, const float *by_tp, const float *by_sum,
                           float *gradient) {
     int64_t pieces = soft_counts_pieces(in);
-    ask_for_large_pages(gradient, in->samples * in->classes * in->pixels * (int64_t)sizeof *gradient);
+    if (!kept) ask_for_large_pages(gradient, in->samples * in->classes * in->pixels * (int64_t)sizeof *gradient);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < pieces; i++) {
         Piece piece = piece_of(in, i);
         int64_t row = piece.sample * in->classes;
-        gradient_of_piece(in, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum ? by_sum + row : 0, gradient);
+        gradient_of_piece(in, kept, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum ? by_sum + row : 0, gradient);
     }
 }
