@@ -56,6 +56,23 @@ def test_the_three_scores_are_added_at_their_own_scale():
     assert scales == {"score_fc": (2, 3), "score_pool4": (4, 6), "score_pool3": (8, 12)}
 
 
+@pytest.mark.parametrize(
+    "image", [(40, 60), (64, 300), (250, 33), (260, 230)]
+)  # 2 × 2, 2 × 10, 8 × 2, 9 × 8 coarse cells
+def test_maps_smaller_than_the_kernel_give_what_the_layers_alone_give(image: tuple[int, int]):
+    network = FCN8sVGG16(1, 2, fc_channels=NARROW)
+    for layer in network.fc:
+        layer.eval()  # no dropout
+    maps = torch.randn(2, 512, *(-(-side // 32) for side in image), requires_grad=True)
+    weight = network.fc[0].weight
+    found = []
+    for answer in (network.fc(maps), network._fully_connected(maps)):
+        assert answer.shape == (2, NARROW, *maps.shape[2:])
+        found.append((answer, *torch.autograd.grad((answer * answer).sum(), (maps, weight))))
+    for alone, padded in zip(*found, strict=True):
+        torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-4)
+
+
 def test_vgg16s_classifier_gives_the_same_numbers_as_convolutions():
     """Where the 7×7 kernel meets exactly a 7×7 map, at its middle, it is the fully connected layer."""
     torch.manual_seed(0)

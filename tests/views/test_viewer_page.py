@@ -290,6 +290,7 @@ def test_the_worst_slice_is_the_one_with_most_errors(tab):
 @pytest.mark.browser
 def test_the_list_follows_the_prediction_worst_case_first(tab):
     page = tab.page
+    show(tab, "p1_axial", "first")
     page.select_option("#choice", ODD)
     arrive(tab, "p1_axial", ODD)
     visible = page.eval_on_selector_all(
