@@ -147,7 +147,7 @@ def _server() -> socket.socket:
 
 def serve() -> None:
     """Fork a process for each request on standard input, until its other end is closed."""
-    import torch  # noqa: F401
+    import torch._dynamo  # noqa: F401  # which the first optimiser of a process would import
 
     import steelyard.calibrate
     import steelyard.cli
