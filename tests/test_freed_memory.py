@@ -104,6 +104,40 @@ print(json.dumps([int(of_steps[0]), float(np.median(of_steps))]))
     assert usual < 1_000
 
 
+@only_glibc
+def test_a_folder_of_scans_is_predicted_in_memory_that_stays():
+    """In the place of each prediction an array is taken and freed: for the second scan it is at hand."""
+    first, second = told(
+        """
+import io, tempfile
+from pathlib import Path
+from rich.console import Console
+from hand_made_runs import write_run, write_scan
+from steelyard.errors import BadData
+from steelyard.inference import batch
+from steelyard.inference.inputs import find_inputs
+from steelyard.inference.models import load_models
+
+faults = []
+def take_an_array(*_, **__):
+    faults.append(faults_of_an_array())
+    raise BadData("counted")
+batch.predict_scan = take_an_array
+
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    ensemble = load_models([write_run(folder / "run")])
+    for scan in ("1", "2"):
+        write_scan(folder / "scans" / scan, study=scan)
+    inputs = find_inputs(folder / "scans", ensemble.first)
+    batch.predict_batch(inputs, folder / "out", batch.Prediction(ensemble), console=Console(file=io.StringIO()))
+print(json.dumps(faults))
+"""
+    )
+    assert first > PAGES / 2
+    assert second < PAGES / 10
+
+
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     for library in (object, _raises(OSError), _raises(TypeError)):
         monkeypatch.setattr(ctypes, "CDLL", lambda _, library=library: library())
