@@ -72,6 +72,22 @@ def baseline_here(content: Mapping[str, Any], machine: str) -> Mapping[str, Mapp
     return content[machine]
 
 
+def compared_lines(named: list[str], baseline: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines named, or all that this machine's baseline has.
+
+    Raises:
+        SystemExit: a line is named that it lacks.
+    """
+    chosen = chosen_lines(named)
+    lacking = [name for name in chosen if name not in baseline]
+    if named and lacking:
+        raise SystemExit(
+            f"{BASELINE.name} has nothing of {', '.join(lacking)} from this machine. "
+            f"Measure (python -m benchmarks {' '.join(lacking)}), then python -m benchmarks.check --accept."
+        )
+    return [name for name in chosen if name in baseline]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -82,9 +98,8 @@ def main() -> int:
         print(f"baseline: {BASELINE}")
         return 0
     baseline = baseline_here(json.loads(BASELINE.read_text()) if BASELINE.exists() else {}, describe())
-    names = [name for name in chosen_lines(given.names) if name in baseline]
     found = {}
-    for name in names:
+    for name in compared_lines(given.names, baseline):
         result = measured_now(name)
         print(said(name, result), flush=True)
         if result.measured is not None:

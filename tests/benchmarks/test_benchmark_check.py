@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from benchmarks.check import baseline_here, baseline_of, regressions
+from benchmarks.check import baseline_here, baseline_of, compared_lines, regressions
 from benchmarks.growth_fit import Growth, exponent, read_growth, write_growth
 from benchmarks.line import Limit
 from benchmarks.pair import Measured
@@ -47,6 +47,12 @@ def test_a_machine_is_compared_with_itself_or_told_what_to_do():
     assert baseline_here(content, "another")["a1_loss"]["ratio"] == 3.0
     with pytest.raises(SystemExit, match=r"this machine \(a third\), only from a machine; another.*accept"):
         baseline_here(content, "a third")
+
+
+def test_a_line_named_is_compared_or_told_to_be_unknown_here():
+    assert compared_lines([], BASELINE) == compared_lines(["a1"], BASELINE) == ["a1_loss"]
+    with pytest.raises(SystemExit, match=r"nothing of d1_scores from this machine.*python -m benchmarks d1_scores"):
+        compared_lines(["a1", "d1"], BASELINE)
 
 
 def test_exponents_are_those_of_the_upper_half():
