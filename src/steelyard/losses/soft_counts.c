@@ -146,7 +146,7 @@ INLINE void exponentials(const float *z, int64_t step, const ints *labels, int64
 static void count_tile(const float *z, int64_t step, const ints *labels, int64_t classes, floats *e, floats *sums,
                        float *kept) {
     floats highest[VECTORS], r[VECTORS];
-    int aligned = ((uintptr_t)kept | (uintptr_t)(kept + step)) % sizeof(floats) == 0;
+    int aligned = ((uintptr_t)kept | (uintptr_t)step * sizeof *kept) % sizeof(floats) == 0;
     exponentials(z, step, labels, classes, e, highest, r);
     for (int64_t c = 0; c < classes; c++) {
         floats inside = all_lanes(0), all = all_lanes(0);
@@ -344,7 +344,9 @@ static void ask_for_large_pages(float *memory, int64_t bytes) {
 }
 
 /* counts, for each piece: of each class TP, then of each the sum of its probabilities, then of each its reference
-   pixels; or, with `charges`, of each what cross-entropy charges, then nothing, then the same. `scratch` begins at a multiple of 64 bytes and holds soft_counts_scratch floats for every thread. */
+   pixels; or, with `charges`, of each what cross-entropy charges, then nothing, then the same. `scratch` begins at a
+   multiple of 64 bytes and holds soft_counts_scratch floats for every thread. The probabilities go to `kept`, laid out
+   as the logits, where it is not null. */
 void soft_counts(const Input *in, int charges, int threads, float *scratch, double *counts, float *kept) {
     int64_t pieces = soft_counts_pieces(in);
     if (kept) ask_for_large_pages(kept, in->samples * in->classes * in->pixels * (int64_t)sizeof *kept);
@@ -354,7 +356,8 @@ void soft_counts(const Input *in, int charges, int threads, float *scratch, doub
                     kept);
 }
 
-/* by_tp and by_sum: (sample, class). Without by_sum, by_tp is what the charges of each class count for. */
+/* by_tp and by_sum: (sample, class). Without by_sum, by_tp is what the charges of each class count for. With `kept`, the
+   input's logits are the probabilities that were kept, and `gradient` may be where they lie. */
 void soft_counts_gradient(const Input *in, int kept, int threads, float *scratch, const float *by_tp, const float *by_sum,
                           float *gradient) {
     int64_t pieces = soft_counts_pieces(in);
