@@ -15,7 +15,7 @@ PARTS = ("inner", "outer", "final")  # the studies of which a calibration is mad
 
 @app.command
 def demo(*, out: Path = RUNS) -> None:
-    """Train two losses on phantoms made for the purpose, and write the report: the whole road in a few minutes.
+    """Train two losses on phantoms made for the purpose, and write the report: the whole road in minutes.
 
     Parameters
     ----------
