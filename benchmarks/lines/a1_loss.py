@@ -16,8 +16,8 @@ LINE = Line(
     calls=8,
     needs=("monai",),
     shortfall=(
-        "The two passes over the logits take most of the time, some forty small operations on a number per class the "
-        "rest. It would take a quieter hour, more bandwidth, or index and derivative in C too."
+        "The two passes over the logits take most of the time, small operations on a number per class the rest. It "
+        "would take a quieter hour, more bandwidth, or index and derivative in C too."
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -219,6 +220,14 @@ def test_seventeen_million_pixels_are_summed_without_loss(road: str):
     counts = soft_counts_of_logits(logits, torch.zeros(1, side * side, dtype=torch.uint8))
     assert float(counts.tp[0, 0]) == pytest.approx(0.3 * side**2, rel=1e-6)
     assert float(counts.fp[0, 1]) == pytest.approx(0.7 * side**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("keeps", [0, 1])
+def test_room_is_made_for_planes_where_the_processor_gains_by_it(monkeypatch: pytest.MonkeyPatch, keeps: int):
+    monkeypatch.setattr(native_counts, "_library", lambda: SimpleNamespace(soft_counts_keeps=lambda: keeps))
+    planes = torch.zeros(2, 3, 5, 7)
+    assert [tuple(room.shape) for room in native_counts.room(planes)] == [(2, 3, 5, 7)] * keeps
+    assert native_counts.room(planes.to(memory_format=torch.channels_last)) == ()
 
 
 @needs_compiler

@@ -56,21 +56,25 @@ def test_the_three_scores_are_added_at_their_own_scale():
     assert scales == {"score_fc": (2, 3), "score_pool4": (4, 6), "score_pool3": (8, 12)}
 
 
-@pytest.mark.parametrize(
-    "image", [(40, 60), (64, 300), (250, 33), (260, 230)]
-)  # 2 × 2, 2 × 10, 8 × 2, 9 × 8 coarse cells
-def test_maps_smaller_than_the_kernel_give_what_the_layers_alone_give(image: tuple[int, int]):
+@pytest.mark.parametrize(("cells", "seen"), [((2, 3), (7, 7)), ((2, 10), (7, 10)), ((8, 2), (8, 7)), ((9, 8), (9, 8))])
+def test_in_training_maps_smaller_than_the_kernel_are_enlarged_and_give_what_the_layers_alone_give(
+    cells: tuple[int, int], seen: tuple[int, int]
+):
     network = FCN8sVGG16(1, 2, fc_channels=NARROW)
     for layer in network.fc:
         layer.eval()  # no dropout
-    maps = torch.randn(2, 512, *(-(-side // 32) for side in image), requires_grad=True)
+    maps = torch.randn(2, 512, *cells, requires_grad=True)
     weight = network.fc[0].weight
+    sizes: list[tuple[int, ...]] = []
+    network.fc[0].register_forward_hook(lambda module, inputs, output: sizes.append(tuple(inputs[0].shape[2:])))
     found = []
     for answer in (network.fc(maps), network._fully_connected(maps)):
         assert answer.shape == (2, NARROW, *maps.shape[2:])
         found.append((answer, *torch.autograd.grad((answer * answer).sum(), (maps, weight))))
     for alone, padded in zip(*found, strict=True):
         torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-4)
+    network.eval()._fully_connected(maps)
+    assert sizes == [cells, seen, cells]
 
 
 def test_vgg16s_classifier_gives_the_same_numbers_as_convolutions():

@@ -358,14 +358,15 @@ void soft_counts(const Input *in, int charges, int threads, float *scratch, doub
 
 /* by_tp and by_sum: (sample, class). Without by_sum, by_tp is what the charges of each class count for. With `kept`, the
    input's logits are the probabilities that were kept, and `gradient` may be where they lie. */
-void soft_counts_gradient(const Input *in, int kept, int threads, float *scratch, const float *by_tp, const float *by_sum,
-                          float *gradient) {
+void soft_counts_gradient(const Input *in, int kept, int threads, float *scratch, const float *by_tp,
+                          const float *by_sum, float *gradient) {
     int64_t pieces = soft_counts_pieces(in);
     if (!kept) ask_for_large_pages(gradient, in->samples * in->classes * in->pixels * (int64_t)sizeof *gradient);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < pieces; i++) {
         Piece piece = piece_of(in, i);
         int64_t row = piece.sample * in->classes;
-        gradient_of_piece(in, kept, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum ? by_sum + row : 0, gradient);
+        gradient_of_piece(in, kept, piece, scratch_of_thread(in, scratch), by_tp + row, by_sum ? by_sum + row : 0,
+                          gradient);
     }
 }
