@@ -150,7 +150,8 @@ def serve() -> None:
     import torch._dynamo  # noqa: F401  # which the first optimiser of a process would import
 
     import steelyard.calibrate
-    import steelyard.cli
+    import steelyard.cli.calibrate
+    import steelyard.cli.studies
     import steelyard.study.engines.local
     import steelyard.study.run  # noqa: F401
 

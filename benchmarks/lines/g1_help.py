@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.command_sides import SLOW_START, check_without_torch, nnunet_help, start_of_python, steelyard
+from benchmarks.command_sides import check_without_torch, nnunet_help, start_of_python, steelyard
 from benchmarks.line import Limit, Line, Work
 
 LINE = Line(
@@ -12,7 +12,6 @@ LINE = Line(
     repeats=9,
     measures_memory=False,
     needs=("nnunetv2",),
-    shortfall=SLOW_START,
 )
 
 peer = nnunet_help

@@ -9,7 +9,7 @@ import pytest
 
 from kept_study import GRID, write_study
 from phantoms import organ_labels
-from steelyard.cli import app
+from steelyard.cli.app import app
 from steelyard.errors import BadData, BadSpec
 from steelyard.io.nifti import write_label_map, write_volume
 from steelyard.labels import CHAOS_MR

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
-import cyclopts
-
-from steelyard.cli import (
-    audit,
-    calibrate,
-    data,
-    evaluate,
-    export_loss,
-    export_model,
-    fetch,
-    figure,
-    predict,
-    scoring,
-    studies,
-    view,
-)
-from steelyard.cli.app import app
+from steelyard.cli.contents import contents
 from steelyard.errors import DISK_FULL, BadData, BadSpec, Interrupted, SteelyardError, disk_full
 
-__all__ = [
-    "app",
-    "audit",
-    "calibrate",
-    "data",
-    "evaluate",
-    "export_loss",
-    "export_model",
-    "fetch",
-    "figure",
-    "main",
-    "predict",
-    "scoring",
-    "studies",
-    "view",
-]
+__all__ = ["main"]
+
+HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
 
 
 def main() -> None:
     """Entry point: every error is one line (several for a study file), every exit code is one of 0 to 4."""
+    arguments = sys.argv[1:]
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
-    except cyclopts.CycloptsError as error:
-        _leave(BadSpec(" ".join(str(error).split())))
+        if arguments in HELP:
+            print(contents(width=shutil.get_terminal_size().columns))
+        else:
+            _call(arguments)
     except SteelyardError as error:
         _leave(error)
     except KeyboardInterrupt:
@@ -61,6 +35,17 @@ def main() -> None:
         if sys.flags.dev_mode:  # python -X dev: for those who mend it
             raise
         _leave(SteelyardError(f"a defect of Steelyard itself, please report it: {type(error).__name__}: {error}"))
+
+
+def _call(arguments: list[str]) -> None:
+    from cyclopts import CycloptsError
+
+    from steelyard.cli.app import app
+
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise BadSpec(" ".join(str(error).split())) from None
 
 
 def _leave(error: SteelyardError) -> None:

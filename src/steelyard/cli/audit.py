@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 from steelyard.errors import SteelyardError
 
 
-@app.command
 def audit(
     loss: str,
     *,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 from steelyard.cli.engines import DryRun, Engine, GpuShare, Slurm, Workers
 from steelyard.cli.studies import report_on
 from steelyard.errors import BadSpec
 
 
-@app.command
 def calibrate(
     study: Path,
     *,
@@ -65,7 +64,6 @@ def calibrate(
         console().print(f"card: {write_card_page(card)}", highlight=False, soft_wrap=True)
 
 
-@app.command
 def train(card: Path, *, seed: int | None = None) -> None:
     """Train the final network on all patients, with the loss that a calibration's card recommends.
 

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import App, Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
+from steelyard.cli.contents import VERBS
+from steelyard.cli.fetch import fetch_data
 
-data = App(name="data", help="Make and check image data.")
-app.command(data)
+data = App(name="data", help=VERBS["data"].sentence)
+data.command(fetch_data, name="fetch")
 
 
-@app.command
 def ls(kind: Literal["losses", "networks", "metrics", "datasets"]) -> None:
     """List what can be named in a study.
 

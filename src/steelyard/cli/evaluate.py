@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 
 if TYPE_CHECKING:
     from steelyard.evaluate import Evaluated
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FEW = 8  # names in a sentence
 
 
-@app.command
 def evaluate(
     reference: Path,
     prediction: Path,

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 
 
-@app.command(name="export-loss")
 def export_loss(
     loss: str,
     out: Path,

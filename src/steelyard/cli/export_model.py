@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 
 
-@app.command(name="export-model")
 def export_model(run: Path, out: Path, *, to: Literal["onnx"]) -> None:
     """Write a trained network as ONNX, with what its images need; compared with torch before it appears.
 

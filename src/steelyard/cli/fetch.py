@@ -11,13 +11,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from steelyard.cli.app import console
-from steelyard.cli.data import data
 from steelyard.errors import BadSpec, SteelyardError
 
 LINES = 10  # of progress where nobody watches a bar
 
 
-@data.command(name="fetch")
 def fetch_data(
     dataset: Literal["chaos"], folder: Path, *, yes: Annotated[bool, Parameter(negative=())] = False
 ) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated
 import cyclopts
 from cyclopts import App, Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
+from steelyard.cli.contents import VERBS
 from steelyard.cli.sources import ANY_CASE, EVERYTHING, Names, OneCase, Place, Shown
 
-figure = App(name="figure", help="Draw cases: pairs of slices, a stacked model, a film, surfaces.")
-app.command(figure)
+figure = App(name="figure", help=VERBS["figure"].sentence)
 
 Positive = Annotated[float, Parameter(validator=cyclopts.validators.Number(gt=0))]
 

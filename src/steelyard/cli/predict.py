@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 from steelyard.errors import BadData
 
 Several = Parameter(consume_multiple=True, negative=())
 
 
-@app.command
 def predict(
     model: Path,
     input: Path,

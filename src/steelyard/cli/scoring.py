@@ -8,10 +8,9 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 
 
-@app.command(name="metric-audit")
 def metric_audit(
     study: Path,
     prediction: Path | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 from steelyard.cli.engines import DryRun, Engine, GpuShare, Slurm, Workers
 from steelyard.errors import RunsFailed
 
@@ -13,7 +13,6 @@ RUNS = Path("runs")
 PARTS = ("inner", "outer", "final")  # the studies of which a calibration is made
 
 
-@app.command
 def demo(*, out: Path = RUNS) -> None:
     """Train two losses on phantoms made for the purpose, and write the report: the whole road in minutes.
 
@@ -28,7 +27,6 @@ def demo(*, out: Path = RUNS) -> None:
     _run(make_plan(demo_spec(out)))
 
 
-@app.command
 def run(
     study: Path,
     *,
@@ -71,7 +69,6 @@ def run(
     _run(plan, engine=engine, workers=workers, address=address, gpu_share=gpu_share, slurm=slurm)
 
 
-@app.command
 def status(study: Path) -> None:
     """Say which runs of a study are done, running, failed or to do, and how long the rest will take.
 
@@ -91,7 +88,6 @@ def status(study: Path) -> None:
         console().print(render(study_status(part)))
 
 
-@app.command
 def check(study: Path) -> None:
     """Say what a study would do, or everything that is wrong with it: runs, time, memory and disk.
 
@@ -109,7 +105,6 @@ def check(study: Path) -> None:
     console().print(render(plan, estimate(plan)))
 
 
-@app.command
 def report(study: Path, *, beside: Path | None = None) -> None:
     """Write the page and the tables of a study from the runs that are done.
 
@@ -129,7 +124,6 @@ def report(study: Path, *, beside: Path | None = None) -> None:
     report_on(spec.folder, None if beside is None else read_spec(beside).folder)
 
 
-@app.command
 def paper(folder: Path = Path("studies/paper"), *, dry_run: DryRun = False) -> None:
     """Do every study of the paper's reproduction, and write one page with its tables beside ours.
 

@@ -8,11 +8,10 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from steelyard.cli.app import app, console
+from steelyard.cli.app import console
 from steelyard.cli.sources import EVERYTHING, Shown
 
 
-@app.command
 def view(
     source: Path,
     *,
@@ -39,7 +38,6 @@ def view(
     console().print(f"viewer: {page}", highlight=False, soft_wrap=True)
 
 
-@app.command
 def serve(
     runs: Path = Path("runs"),
     *,
