@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,6 +9,7 @@ from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
 from steelyard.networks.aspp import ASPP, WIDTH, convolve
 from steelyard.networks.batch_norm import normalise
+from steelyard.networks.convolution import conv2d
 from steelyard.networks.enlarge import convolve_interpolated, interpolate
 from steelyard.networks.initialise import initialise
 from steelyard.networks.resnet18 import WIDTHS, ResNet18
@@ -55,7 +55,7 @@ class DeepLabV3PlusResNet18(nn.Module):
         join, refine = self.refine
         convolution, norm, _ = join.children()
         weight = convolution.get_parameter("weight")  # of both maps, the fine one first
-        of_fine = F.conv2d(self.fine(fine), weight[:, :FINE_WIDTH], padding=1)
+        of_fine = conv2d(self.fine(fine), weight[:, :FINE_WIDTH], padding=(1, 1))
         joined = convolve_interpolated(self.aspp(coarse), weight[:, FINE_WIDTH:], factor=4, added=of_fine)
         joined = normalise(norm, joined, relu=True)
         return interpolate(self.logits(refine(joined)), factor=4)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from steelyard.networks.autocast import as_autocast
+from steelyard.networks.kernel_gradient import kernel_gradient, takes
 
 FEW = 64  # channels: to put so few into their places takes longer than torch's convolution
 
@@ -47,9 +48,13 @@ class _Doubling(Function):
     def backward(context: Any, seen: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         maps, weight = context.saved_tensors
         of_maps, of_weight, _ = context.needs_input_grad
+        own = of_weight and takes(seen) and not torch.is_grad_enabled()  # a second derivative is torch's
+        asked = (of_maps, of_weight and not own, False)
         by_maps, by_weight, _ = torch.ops.aten.convolution_backward(
-            seen, maps, weight, None, (2, 2), (0, 0), (1, 1), True, (0, 0), 1, (of_maps, of_weight, False)
+            seen, maps, weight, None, (2, 2), (0, 0), (1, 1), True, (0, 0), 1, asked
         )
+        if own:  # what a convolution is to its maps, this is to what comes back: the two change places
+            by_weight = kernel_gradient(seen, maps, kernel=2, stride=2, padding=0, dilation=1)
         return by_maps, by_weight, seen.sum((0, 2, 3))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from steelyard.networks.convolution import conv2d
 
 
 def convolve_joined(convolution: nn.Module, *parts: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def convolve_joined(convolution: nn.Module, *parts: Tensor) -> Tensor:
     stride, padding, dilation = convolution.stride, convolution.padding, convolution.dilation
 
     def convolve(part: Tensor, share: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(part, share, bias, stride, padding, dilation)
+        return conv2d(part, share, bias, stride, padding, dilation)
 
     shares = convolution.weight.split([part.shape[1] for part in parts], dim=1)
     joined = convolve(parts[0], shares[0], convolution.bias)

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steelyard.networks.batch_norm import normalise
+from steelyard.networks.convolution import Convolution3x3
 from steelyard.networks.initialise import initialise
-from steelyard.networks.small_maps import Convolution3x3
 from steelyard.networks.weights import Encoder
 
 WIDTHS = (64, 64, 128, 256, 512)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from steelyard.networks.batch_norm import NormalisedConvolutions
+from steelyard.networks.convolution import Convolution3x3
 from steelyard.networks.enlarge import Doubling
 from steelyard.networks.initialise import initialise
 
@@ -48,10 +49,10 @@ class _Stage(nn.Module):
         super().__init__()
         self.enlarge = Doubling(below, width)
         self.convolutions = NormalisedConvolutions(
-            nn.Conv2d(width + skip, width, 3, padding=1, bias=False),
+            Convolution3x3(width + skip, width),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            Convolution3x3(width, width),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )

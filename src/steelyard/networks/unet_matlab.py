@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steelyard.errors import BadSpec
 from steelyard.networks import NETWORKS
 from steelyard.networks.any_size import at_any_size
+from steelyard.networks.convolution import Convolution3x3
 from steelyard.networks.enlarge import Doubling
 from steelyard.networks.initialise import initialise
 
@@ -67,8 +68,8 @@ class UNetMATLAB(nn.Module):
 
 def _two_convolutions(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, width, 3, padding=1),
+        Convolution3x3(channels, width, bias=True),
         nn.ReLU(inplace=True),
-        nn.Conv2d(width, width, 3, padding=1),
+        Convolution3x3(width, width, bias=True),
         nn.ReLU(inplace=True),
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from steelyard.networks.convolution import Convolution3x3
 from steelyard.networks.initialise import initialise
 from steelyard.networks.weights import Encoder
 
@@ -41,7 +42,7 @@ class VGG16(Encoder):
         layers: list[nn.Module] = []
         for block in BLOCKS:
             for width in block:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [Convolution3x3(channels, width, bias=True), nn.ReLU(inplace=True)]
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
