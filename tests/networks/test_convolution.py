@@ -76,6 +76,16 @@ def test_second_derivatives_are_right() -> None:
     assert torch.autograd.gradgradcheck(convolve, (maps, *layer.parameters()))
 
 
+def test_second_derivatives_of_what_c_does_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    layer, maps = Convolution3x3(16, 5), torch.randn(2, 16, 20, 9).contiguous(memory_format=torch.channels_last)
+    maps.requires_grad_()
+    ours, theirs = layer(maps), F.conv2d(maps, layer.weight, padding=1)
+    seen = torch.randn_like(ours).requires_grad_()
+    one, other = (torch.autograd.grad(of, layer.weight, seen, create_graph=True)[0] for of in (ours, theirs))
+    _same(one, other, (maps, seen), within=1e-5)
+
+
 def test_under_autocast_both_are_bfloat16_and_the_gradients_of_parameters_are_not() -> None:
     layer, maps = Convolution3x3(3, 5, bias=True), _maps(3, (6, 6), torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -117,6 +127,7 @@ def test_all_else_is_left_to_torch(layer: Convolution3x3, size: tuple[int, int])
         {"padding": (1, 0)},
         {"stride": (2, 1), "padding": (1, 1)},
         {"padding": (1, 1), "dilation": (1, 2)},
+        {"padding": (1, 1), "dilation": (2, 2)},
         {},
     ],
     ids=str,
