@@ -24,10 +24,10 @@ LINE = Line(
     needs=("monai",),
     shortfall=(
         "It takes a processor that multiplies bf16. Without one both sides train in float32, and the bare "
-        "multiplications of our two networks, at the machine's best rate, take longer (323 s) than a fourth of the "
-        "peer's time (209 s). With bf16 the ratio follows the hour: 3.99 and 4.40 were seen with the same code. Of a "
-        "run of 119 s there, training took 92, starting and reading 8, the last look at the held-out patients 4, "
-        "scoring them 8, the report 6."
+        "multiplications of our two networks, at the machine's best rate, take longer (323 s one day, 363 s the next) "
+        "than a fourth of the peer's time (209 and 201 s). With bf16 the ratio follows the hour: 3.99 and 4.40 were "
+        "seen with the same code. Of a run of 119 s there, training took 92, starting and reading 8, the last look at "
+        "the held-out patients 4, scoring them 8, the report 6."
     ),
 )
 
