@@ -11,8 +11,8 @@ from benchmarks.machine import seconds_to_start_python
 from benchmarks.pair import environment
 
 SLOW_START = (
-    "The limits tell how much longer Python itself takes to start on one machine than on another. Most of the rest are "
-    "cyclopts and rich, which read the arguments of a verb and draw its help. It would take a lighter parser."
+    "The limits tell how much longer Python itself takes to start on one machine than on another. Much of the rest is "
+    "cyclopts, which reads the arguments. It would take a lighter parser."
 )
 NNUNET = (  # its console script, after the operators that torchvision expects beside a CPU-only torch
     "import sys, torchvision_stub; torchvision_stub.install(); sys.argv = ['nnUNetv2_train', '-h']; "

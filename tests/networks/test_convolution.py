@@ -95,6 +95,16 @@ def test_under_autocast_both_are_bfloat16_and_the_gradients_of_parameters_are_no
     _same(ours, theirs, (maps, *layer.parameters()), within=0.02)
 
 
+def test_under_autocast_c_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers would be bfloat16, and the library is asked before anything is made shorter."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    layer = Convolution3x3(16, 5)
+    maps = torch.randn(2, 16, 20, 20).contiguous(memory_format=torch.channels_last)
+    assert type(layer(maps).grad_fn).__name__ == OURS
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert type(layer(maps).grad_fn).__name__ == TORCHS
+
+
 def test_below_frozen_layers_and_with_frozen_kernels_only_the_others_get_a_gradient() -> None:
     layer, maps = Convolution3x3(3, 5, bias=True).double(), _maps(3, (6, 6)).detach()
     _same(layer(maps), F.conv2d(maps, layer.weight, layer.bias, padding=1), tuple(layer.parameters()), within=1e-12)

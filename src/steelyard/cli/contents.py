@@ -102,11 +102,14 @@ VERBS = {
     ),
 }
 
+NARROWEST = 40  # columns: in fewer a sentence beside its verb would be a heap of syllables
+
 FLAGS = {"--help (-h)": "Say this; after a verb, what it takes.", "--version": "Say the version."}
 
 
 def contents(width: int) -> str:
-    """The verbs with their sentences, in lines of at most `width` columns."""
+    """The verbs with their sentences, in lines of at most `width` columns, or `NARROWEST`."""
+    width = max(width, NARROWEST)
     sentences = {name: verb.sentence for name, verb in VERBS.items()} | FLAGS
     column = max(map(len, sentences)) + 4
     rows = [

@@ -40,11 +40,11 @@ def conv2d(
     is a C function's (`kernel_gradient`) or, of maps as small as at the end of an encoder, one matrix product.
     """
     if _trains(maps, weight) and not isinstance(padding, str):
-        how, (seen, kernel) = _How(stride, padding, dilation), as_autocast(maps, weight)
-        by_weight = _by_weight(seen, kernel, how)
+        how = _How(stride, padding, dilation)
+        by_weight = _by_weight(maps, weight, how)
         if by_weight is not None:
             added = None if bias is None else as_autocast(bias)[0]
-            convolved: Tensor = _Convolution.apply(seen, kernel, added, how, by_weight)
+            convolved: Tensor = _Convolution.apply(*as_autocast(maps, weight), added, how, by_weight)
             return convolved
     return F.conv2d(maps, weight, bias, stride, padding, dilation)
 
@@ -76,7 +76,7 @@ def _by_weight(maps: Tensor, weight: Tensor, how: _How) -> ByWeight | None:
     kernel, (stride, padding, dilation) = weight.shape[2:], how
     if any(rows != columns for rows, columns in (kernel, *how)):
         return None
-    if kernel[0] > 1 and takes(maps):
+    if kernel[0] > 1 and takes(maps) and not torch.is_autocast_enabled("cpu"):  # which would make them shorter
         return _in_c
     is_small = maps.shape[2] * maps.shape[3] <= SMALL * stride[0] ** 2
     return _by_product if is_small and kernel[0] == 3 and padding == dilation == (1, 1) else None
