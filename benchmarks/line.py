@@ -64,7 +64,8 @@ class LineModule(Protocol):
     """What a file in `lines` holds. `ours` and `peer` prepare and return the work; each is called in its own process.
 
     `same` raises unless both sides compute the same; it is called before anything is timed. `limit` is called in ours,
-    after the timing. A module may also have `notes() -> list[str]`: what else was measured.
+    after the timing. A module may also have `notes() -> list[str]`: what else was measured; and `wait()`, which ends a
+    turn where calls only launch the work, as on a GPU.
     """
 
     LINE: Line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.gpu_sides import (
+    CALLS,
     bytes_of_loss,
     check_as_on_the_processor,
     copy_limit,
@@ -11,6 +12,7 @@ from benchmarks.gpu_sides import (
     loss_step,
     replayed,
 )
+from benchmarks.gpu_sides import wait as wait  # ends a turn
 from benchmarks.line import Limit, Line, Work
 from benchmarks.loss_sides import Loss
 
@@ -21,15 +23,14 @@ LINE = Line(
     "copying as many bytes as logits read twice, gradient written once and labels read twice",
     wanted=1 / 1.5,
     repeats=31,
-    calls=50,
+    calls=CALLS,
     measures_memory=False,
     needs=("cuda",),
     shortfall=(
-        "The quartiles lie far apart: when this was measured a turn was one replay, which meets a GPU that has just "
-        "changed over from the other process. Within one process, five at a time, the two kernels took 191 and 239 µs, "
-        "where the limit was 418 µs (docs/results/2026-11-27-gpu.md); some 26 small launches come on top. "
-        "A turn is 50 replays now: it would take a GPU to measure them, and perhaps index and derivative in a kernel "
-        "of their own."
+        "The H100 was measured one replay a turn, which meets a GPU that has just changed over from the other process; "
+        "the H200 in turns of fifty, before the kernels were made anew. With them a replay took 357 µs there, .75 of "
+        "what the copy takes (docs/results/2026-11-28-gpu.md), in a process of its own. It takes a GPU to measure this "
+        "state in turns."
     ),
 )
 

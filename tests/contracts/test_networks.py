@@ -13,6 +13,7 @@ from steelyard.errors import BadSpec
 from steelyard.networks import NETWORKS
 from steelyard.networks.build import build_network
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
 NAMES = sorted(NETWORKS)
 CHANNELS, CLASSES, SEED = 3, 2, 4
 
@@ -114,6 +115,26 @@ def test_channels_last_and_bfloat16_give_the_same_logits_within_their_precision(
     assert rounded.dtype == torch.bfloat16
     error = (rounded.float() - exact).norm() / exact.norm()
     assert error < 0.05  # bfloat16 keeps 8 bits: 0.4 % per operation, some twenty operations in a row
+
+
+@needs_gpu
+def test_on_a_gpu_logits_and_gradients_are_the_processors(name: str):
+    images, target = pictures(2, 64, 96), torch.arange(2 * 64 * 96).reshape(2, 64, 96) // 7 % CLASSES
+    found = {}
+    for device in ("cpu", "cuda"):
+        network = build_network(name, CHANNELS, CLASSES, seed=SEED).to(device, memory_format=torch.channels_last)
+        for module in network.modules():
+            module.train(not isinstance(module, nn.Dropout | nn.Dropout2d))  # devices draw differently
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            logits = network(images.to(device))
+            F.cross_entropy(logits, target.to(device)).backward()
+        gradients = {key: value.grad.cpu() for key, value in network.named_parameters()}
+        found[device] = logits.detach().cpu(), gradients
+    (logits, gradients), (expected, by_processor) = found["cuda"], found["cpu"]
+    assert (logits - expected).norm() < 1e-3 * expected.norm()
+    largest = max(float(value.norm()) for value in by_processor.values())
+    for key, value in by_processor.items():  # a bias before a normalisation has rounding errors alone
+        assert (gradients[key] - value).norm() < 1e-2 * value.norm() + 1e-4 * largest, key
 
 
 def test_a_few_steps_at_the_studys_learning_rate_beat_knowing_the_class_frequencies(name: str):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from steelyard.losses import torch_counts
-from steelyard.losses.fused_counts import pooled_soft_counts_of_logits
+from steelyard.losses.fused_counts import totals_of_logits
+from steelyard.losses.soft_counts import counts_of
 from steelyard.losses.tversky import IoULoss
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
@@ -165,7 +166,7 @@ def test_on_a_gpu_a_second_derivative_is_the_processors():
     for device in ("cpu", "cuda"):
         logits, target = inputs((2, 3, 50), torch.device(device))
         logits.requires_grad_()
-        counts = pooled_soft_counts_of_logits(logits, target)
+        counts = counts_of(totals_of_logits(logits, target, pooled=True))
         (first,) = torch.autograd.grad((counts.tp * counts.fp).sum(), logits, create_graph=True)
         found.append(torch.autograd.grad((first * logits).sum(), logits)[0].cpu())
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)

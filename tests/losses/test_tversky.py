@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from steelyard.losses import LOSSES, IoULoss
 from steelyard.losses.soft_counts import soft_counts
-from steelyard.losses.tversky import EPSILON
+from steelyard.losses.tversky_terms import EPSILON
 from worked_losses import FN, FP, LOGITS, PROBABILITIES, TARGET, TP, random_case, tversky, value_and_gradient
 
 PRICES = {"iou11": (1, 1), "iou1505": (1.5, 0.5), "iou0515": (0.5, 1.5), "dice": (0.5, 0.5)}
@@ -130,12 +130,16 @@ def test_penalise_charges_fp_weight_times_the_mean_probability_of_the_absent_cla
     assert float(absent_loss("penalise")(ABSENT_LOGITS, ABSENT_TARGET)) == approx((sum(PRESENT) + 0.4 * 0.6 / 3) / 3)
 
 
+def pooled_totals(probabilities: Tensor, target: Tensor, *, pooled: bool) -> Tensor:
+    counts = soft_counts(probabilities, target).over_cases()
+    return torch.stack([counts.tp, counts.prediction_size, counts.reference_size])
+
+
 def probability_gradient(loss: IoULoss, logits: Tensor, target: Tensor) -> Tensor:
     """∂loss/∂p, by handing the loss probabilities as if a softmax had just made them."""
     probabilities = logits.softmax(1).detach().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        pooled = lambda given, labels: soft_counts(given, labels).over_cases()  # noqa: E731
-        patch.setattr("steelyard.losses.tversky.pooled_soft_counts_of_logits", pooled)
+        patch.setattr("steelyard.losses.tversky.totals_of_logits", pooled_totals)
         loss(probabilities, target).backward()
     assert probabilities.grad is not None
     return probabilities.grad

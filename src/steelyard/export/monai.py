@@ -12,7 +12,8 @@ from steelyard import __version__
 from steelyard.export.recipe import LossRecipe
 from steelyard.export.source import MARK, python_file
 from steelyard.export.target import Exported, Target
-from steelyard.losses.tversky import EPSILON, IoULoss
+from steelyard.losses.tversky import IoULoss
+from steelyard.losses.tversky_terms import EPSILON
 
 USAGE = """MONAI's configuration {config} names it as {module}.build_loss; have its folder in PYTHONPATH.
 Logits (batch, class, *space), before the softmax; labels (batch, 1, *space), class indices."""

@@ -15,50 +15,36 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.autograd import Function
 
-from steelyard.confusion import Confusion
 from steelyard.losses import native_counts, torch_counts
 from steelyard.losses.soft_counts import check_labels, probabilities_of, soft_counts
 
 
-def soft_counts_of_logits(
-    logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
-) -> Confusion:
-    """TP, FP, FN, TN of the softmax per sample and class, each (batch, class): `soft_counts`, faster and smaller.
+def totals_of_logits(
+    logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"], *, pooled: bool
+) -> Float[Tensor, "3 *scope class"]:
+    """TP, Σ p and reference pixels of the softmax, float64: (3, batch, class), or (3, class) pooled over the batch.
 
-    Sums run in float32 at least, over blocks that are added in float64. A second derivative is slower than the first.
-    While torch.compile traces, it is handed the plain formula.
+    `soft_counts`, faster and smaller. Sums run in float32 at least, over blocks that are added in float64. A second
+    derivative is slower than the first. While torch.compile traces, it is handed the plain formula.
 
     Raises:
         ValueError: a label that no class has; a GPU stops with a failed assertion instead.
     """
     if torch.compiler.is_compiling():
-        return _by_formula(logits, target)
-    return _counts(logits, target, pooled=False)
-
-
-def pooled_soft_counts_of_logits(
-    logits: Float[Tensor, "batch class *space"], target: Integer[Tensor, "batch *space"]
-) -> Confusion:
-    """The same pooled over the batch, each (class,)."""
-    if torch.compiler.is_compiling():
-        return _by_formula(logits, target).over_cases()
-    return _counts(logits, target, pooled=True)
-
-
-def _by_formula(logits: Tensor, target: Tensor) -> Confusion:
-    check_labels(target, logits.shape[1])
-    return soft_counts(probabilities_of(logits), target)
-
-
-def _counts(logits: Tensor, target: Tensor, *, pooled: bool) -> Confusion:
+        return _by_formula(logits, target, pooled)
     road = _gpu_kernels(logits, target)
     if road is None:
         logits = logits.to(_wide(logits.dtype))
         road = native_counts if native_counts.takes(logits, target) else torch_counts
-    tp, prediction, reference = _SoftCounts.apply(logits, target, pooled, road)
-    voxels = target.numel() if pooled else target.shape[1:].numel()
-    fp = prediction - tp
-    return Confusion(tp=tp, fp=fp, fn=reference - tp, tn=(voxels - reference) - fp)
+    totals: Tensor = _SoftCounts.apply(logits, target, pooled, road)
+    return totals
+
+
+def _by_formula(logits: Tensor, target: Tensor, pooled: bool) -> Tensor:
+    check_labels(target, logits.shape[1])
+    counts = soft_counts(probabilities_of(logits), target)
+    totals = torch.stack([counts.tp, counts.prediction_size, counts.reference_size]).double()
+    return totals.sum(1) if pooled else totals
 
 
 def _gpu_kernels(logits: Tensor, target: Tensor) -> ModuleType | None:
@@ -84,46 +70,34 @@ class _SoftCounts(Function):
     """(TP, Σ p, reference pixels), each (batch, class), or (class,) when pooled; counted by the module `road`."""
 
     @staticmethod
-    def forward(
-        context: Any, logits: Tensor, target: Tensor, pooled: bool, road: ModuleType
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(context: Any, logits: Tensor, target: Tensor, pooled: bool, road: ModuleType) -> Tensor:
         if road is torch_counts:
             check_labels(target, logits.shape[1])
         context.kept = road.room(logits) if context.needs_input_grad[0] else ()
-        sums = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
-        if road is native_counts and float(sums[2].sum()) != target.numel():  # no class counted some label
+        totals: Tensor = road.count(logits, target, *context.kept).sum((1, 2) if pooled else 2, dtype=torch.float64)
+        if road is native_counts and float(totals[2].sum()) != target.numel():  # no class counted some label
             check_labels(target, logits.shape[1])
-        context.road = road
+        context.pooled, context.road = pooled, road
         context.save_for_backward(logits, target)
-        tp, prediction, reference = sums.to(_wide(logits.dtype)).unbind()
-        context.mark_non_differentiable(reference)
-        context.set_materialize_grads(False)  # one of the two counts may not matter to a loss
-        return tp, prediction, reference
+        return totals
 
     @staticmethod
-    def backward(
-        context: Any, by_tp: Tensor | None, by_prediction: Tensor | None, _: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(context: Any, by_totals: Tensor) -> tuple[Tensor, None, None, None]:
         logits, target = context.saved_tensors
-        by_tp, by_prediction = (_by_class(given, logits) for given in (by_tp, by_prediction))
+        by_sample = by_totals[:, None].expand(3, *logits.shape[:2]) if context.pooled else by_totals
+        by_tp, by_prediction = by_sample[:2]
         if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
             return _gradient_by_formula(logits, target, by_tp, by_prediction), None, None, None
         kept, context.kept = context.kept, ()  # the gradient takes its place, so that another one begins anew
         return context.road.gradient(logits, target, by_tp, by_prediction, *kept), None, None, None
 
 
-def _by_class(given: Tensor | None, logits: Tensor) -> Tensor:
-    """The derivative by a count of each sample and class; None is one that the loss does not look at."""
-    if given is None:
-        given = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
-    return given.expand(logits.shape[:2])
-
-
 def _gradient_by_formula(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
     probabilities = probabilities_of(logits).flatten(2)
     classes = torch.arange(logits.shape[1], device=target.device)[:, None]
     is_reference = target.flatten(1)[:, None] == classes
-    wanted = by_prediction[..., None] + torch.where(is_reference, by_tp[..., None], 0)
+    by_tp, by_prediction = (by[..., None].to(probabilities.dtype) for by in (by_tp, by_prediction))
+    wanted = by_prediction + torch.where(is_reference, by_tp, 0)
     return (
         (probabilities * (wanted - (wanted * probabilities).sum(1, keepdim=True)))
         .reshape(logits.shape)

@@ -50,7 +50,7 @@ def gradient(
     logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor, kept: Tensor | None = None
 ) -> Tensor:
     """The logits' gradient, from those of TP and Σ p, each (batch, class); it takes the place of what was kept."""
-    return _gradient(logits, target, by_tp.contiguous(), by_prediction.contiguous(), kept)
+    return _gradient(logits, target, by_tp.float().contiguous(), by_prediction.float().contiguous(), kept)
 
 
 def charge_gradient(logits: Tensor, target: Tensor, by_charge: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from steelyard.confusion import Confusion
-
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of every process's `tensor`, in every process; the tensor itself where there is one process.
@@ -20,13 +18,6 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
         return tensor
     summed: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
     return summed
-
-
-def pool_over_processes(counts: Confusion) -> Confusion:
-    """The counts of all processes added up, each of the shape it had."""
-    if not _several():
-        return counts
-    return Confusion(*sum_over_processes(torch.stack([counts.tp, counts.fp, counts.fn, counts.tn])))
 
 
 def mean_over_processes(values: Tensor) -> Tensor:

@@ -33,6 +33,13 @@ def soft_counts(
     return Confusion(tp=tp, fp=prediction - tp, fn=reference - tp, tn=flat.shape[2] - reference - prediction + tp)
 
 
+def counts_of(totals: Float[Tensor, "3 *scope class"]) -> Confusion:
+    """The four numbers, each (*scope, class), from three: TP, Σ p and reference pixels."""
+    tp, prediction, reference = totals
+    fp = prediction - tp
+    return Confusion(tp=tp, fp=fp, fn=reference - tp, tn=reference.sum(-1, keepdim=True) - reference - fp)
+
+
 def check_inputs(logits: Tensor, target: Tensor) -> None:
     """Refuse what would otherwise broadcast into a wrong number. `check_labels` looks at the labels themselves.
 

@@ -41,6 +41,7 @@ def gradient(
 ) -> Tensor:
     """The logits' gradient, from those of TP and Σ p, each (batch, class); it takes the place of a softmax kept."""
     labels = target.flatten(1)[:, None].long()
+    by_tp, by_prediction = (by.to(logits.dtype) for by in (by_tp, by_prediction))
     result = logits.flatten(2).softmax(1) if softmax is None else softmax
     for at in _pieces(result):
         probabilities, here, by_sum = result[at], labels[at], by_prediction[at[0]]

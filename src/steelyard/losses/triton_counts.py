@@ -17,9 +17,8 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 MOST_CLASSES = 256  # of one block: more would not fit the registers
 MOST_PLACES = 1 << 31  # of one sample: places are counted in 32 bits
 MOST_SAMPLES = 65535  # CUDA's limit of a grid's second side
-PROGRAMS = 4096  # tens for each multiprocessor; each leaves a row of sums
-NUMBERS_PER_WARP = 1024
-FEWEST_PIXELS = 16  # of a block: 64 bytes in a row
+PROGRAMS = 2112  # sixteen for each multiprocessor; each leaves a row of sums
+LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 def takes(logits: Tensor, target: Tensor) -> bool:
@@ -42,15 +41,15 @@ def room(logits: Tensor) -> tuple[()]:
 
 
 def count(logits: Tensor, target: Tensor) -> Tensor:
-    """TP, Σ p and reference pixels: (3, batch, part, class) float32, of so many parts of a sample.
+    """TP, Σ p and reference pixels: (3, batch, part, class) float64, of so many parts of a sample.
 
     A label that no class has fails an assertion on the GPU.
     """
     (batch, classes), pixels, far = logits.shape[:2], logits[0, 0].numel(), _steps(logits)
     assert far is not None
-    block, warps = _block(classes)
+    block = _count_block(classes)
     parts = max(1, min(triton.cdiv(pixels, block), PROGRAMS // batch))
-    sums = torch.empty(3, batch, parts, classes, device=logits.device)
+    sums = torch.empty(3, batch, parts, classes, dtype=torch.float64, device=logits.device)
     with torch.cuda.device_of(logits):
         _count[(parts, batch)](
             logits,
@@ -59,9 +58,10 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
             classes,
             pixels,
             *far,
-            CLASSES=triton.next_power_of_2(classes),
+            PADDED=triton.next_power_of_2(classes),
             BLOCK=block,
-            num_warps=warps,
+            IS_FULL=pixels % block == 0,
+            num_warps=1,
             debug=True,  # keeps the assertion
             sanitize_overflow=False,
         )
@@ -69,25 +69,29 @@ def count(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def gradient(logits: Tensor, target: Tensor, by_tp: Tensor, by_prediction: Tensor) -> Tensor:
-    """The logits' gradient, from those of TP and Σ p, each (batch, class) float32."""
+    """The logits' gradient, from those of TP and Σ p, each (batch, class)."""
     (batch, classes), pixels, far = logits.shape[:2], logits[0, 0].numel(), _steps(logits)
     assert far is not None
-    block, warps = _block(classes)
+    block, warps = _gradient_block(classes)
+    blocks = triton.cdiv(pixels, block)
     result = torch.empty_like(logits)  # keeps the layout
     with torch.cuda.device_of(logits):
-        _gradient[(triton.cdiv(pixels, block), batch)](
+        _gradient[(blocks * batch,)](
             logits,
             target.contiguous(),
             by_tp,
             by_prediction,
             result,
             classes,
+            batch,
+            blocks,
             pixels,
             *far,
             *by_tp.stride(),
             *by_prediction.stride(),
-            CLASSES=triton.next_power_of_2(classes),
+            PADDED=triton.next_power_of_2(classes),
             BLOCK=block,
+            IS_FULL=pixels % block == 0,
             num_warps=warps,
         )
     return result
@@ -101,52 +105,83 @@ def _steps(logits: Tensor) -> tuple[int, int] | None:
     return (1, classes) if logits.movedim(1, -1).is_contiguous() else None
 
 
-def _block(classes: int) -> tuple[int, int]:
+def _count_block(classes: int) -> int:
+    """Pixels of a block, which one warp counts."""
+    padded = triton.next_power_of_2(classes)
+    return min(max(128, 1024 // padded), 4096 // padded)
+
+
+def _gradient_block(classes: int) -> tuple[int, int]:
     """Pixels of a block and warps of a program."""
     padded = triton.next_power_of_2(classes)
-    pixels = max(FEWEST_PIXELS, NUMBERS_PER_WARP // padded)
-    return pixels, max(1, pixels * padded // NUMBERS_PER_WARP)
+    pixels = min(max(64, 1024 // padded), 8192 // padded)
+    return pixels, max(1, pixels * padded // 2048)
 
 
 @triton.jit
 @no_type_check
-def _softmax(logits, place, is_there, is_pixel):
-    """Probabilities (CLASSES, BLOCK) of a block of pixels; 0 beyond the classes. Dividing once per pixel is faster."""
-    read = tl.load(logits + place, mask=is_there, other=float("-inf")).to(tl.float32)
-    highest = tl.where(is_pixel, tl.max(read, axis=0), 0.0)
-    powers = tl.exp(read - highest[None, :])
-    return powers * (1.0 / tl.where(is_pixel, tl.sum(powers, axis=0), 1.0))[None, :]
+def _block_of(block, pixels, BLOCK: tl.constexpr, IS_FULL: tl.constexpr):
+    """The pixels of a block, and which of them there are: all, if blocks are known to be full."""
+    pixel = block * BLOCK + tl.arange(0, BLOCK)
+    is_pixel = pixel < pixels
+    if IS_FULL:
+        is_pixel = tl.full([BLOCK], True, tl.int1)
+    return pixel, is_pixel
 
 
 @triton.jit
 @no_type_check
-def _count(logits, target, sums, classes, pixels, class_step, pixel_step, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+def _softmax(logits, place, is_class, is_pixel):
+    """Probabilities (class, pixel) but for a factor of each pixel, and that factor; 0 beyond the classes.
+
+    Shifted and turned into powers of two in one multiplication and addition.
+    """
+    read = tl.load(logits + place, mask=is_class[:, None] & is_pixel[None, :], other=float("-inf")).to(tl.float32)
+    highest = tl.where(is_pixel, tl.max(read, axis=0), 0.0) * LOG2_E
+    powers = tl.where(is_class[:, None], tl.exp2(read * LOG2_E - highest[None, :]), 0.0)
+    return powers, 1.0 / tl.where(is_pixel, tl.sum(powers, axis=0), 1.0)
+
+
+@triton.jit
+@no_type_check
+def _count(
+    logits,
+    target,
+    sums,
+    classes: tl.constexpr,  # so that nothing is computed beyond them
+    pixels,
+    class_step,
+    pixel_step,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    IS_FULL: tl.constexpr,
+):
     part, parts = tl.program_id(0), tl.num_programs(0)
     sample, samples = tl.program_id(1), tl.num_programs(1)
     logits += sample.to(tl.int64) * classes * pixels
     target += sample.to(tl.int64) * pixels
-    label = tl.arange(0, CLASSES)
+    label = tl.arange(0, PADDED)
     is_class = label < classes
-    tp = tl.zeros([CLASSES, BLOCK], tl.float32)
-    prediction = tl.zeros([CLASSES, BLOCK], tl.float32)
-    reference = tl.zeros([2 * CLASSES], tl.int32)  # from CLASSES on: places beyond the pixels
-    for start in range(part * BLOCK, pixels, parts * BLOCK):
-        pixel = start + tl.arange(0, BLOCK)
-        is_pixel = pixel < pixels
+    tp = tl.zeros([PADDED], tl.float32)
+    prediction = tl.zeros([PADDED], tl.float32)
+    reference = tl.zeros([2 * PADDED], tl.int32)  # from PADDED on: places beyond the pixels
+    for block in range(part, tl.cdiv(pixels, BLOCK), parts):
+        pixel, is_pixel = _block_of(block, pixels, BLOCK, IS_FULL)
         place = label[:, None] * class_step + pixel[None, :] * pixel_step
-        share = _softmax(logits, place, is_class[:, None] & is_pixel[None, :], is_pixel)
+        powers, factor = _softmax(logits, place, is_class, is_pixel)
         wanted = tl.load(target + pixel, mask=is_pixel, other=0).to(tl.int32)
         tl.device_assert((wanted >= 0) & (wanted < classes), "target must hold class indices, from 0 on")
-        wanted = tl.where(is_pixel, wanted, CLASSES)
-        tp += tl.where(label[:, None] == wanted[None, :], share, 0.0)
-        prediction += share
-        reference += tl.histogram(wanted, 2 * CLASSES)
+        wanted = tl.where(is_pixel, wanted, PADDED)
+        share = powers * factor[None, :]
+        tp += tl.sum(tl.where(label[:, None] == wanted[None, :], share, 0.0), axis=1)
+        prediction += tl.sum(share, axis=1)
+        reference += tl.histogram(wanted, 2 * PADDED)
     row = (sample * parts + part) * classes
     rows = samples * parts * classes
-    tl.store(sums + row + label, tl.sum(tp, axis=1), mask=is_class)
-    tl.store(sums + rows + row + label, tl.sum(prediction, axis=1), mask=is_class)
-    bin = tl.arange(0, 2 * CLASSES)
-    tl.store(sums + 2 * rows + row + bin, reference.to(tl.float32), mask=bin < classes)
+    tl.store(sums + row + label, tp, mask=is_class)
+    tl.store(sums + rows + row + label, prediction, mask=is_class)
+    bin = tl.arange(0, 2 * PADDED)
+    tl.store(sums + 2 * rows + row + bin, reference, mask=bin < classes)
 
 
 @triton.jit
@@ -157,7 +192,9 @@ def _gradient(
     by_tp,
     by_prediction,
     result,
-    classes,
+    classes: tl.constexpr,
+    samples,
+    blocks,
     pixels,
     class_step,
     pixel_step,
@@ -165,25 +202,27 @@ def _gradient(
     tp_class_step,
     prediction_sample_step,
     prediction_class_step,
-    CLASSES: tl.constexpr,
+    PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
+    IS_FULL: tl.constexpr,
 ):
     """With v_ic = ∂/∂Σp_c + [g_i = c] ∂/∂TP_c, the logit z_ic gets p_ic (v_ic − Σ_k v_ik p_ik)."""
-    sample = tl.program_id(1).to(tl.int64)
+    sample = (tl.program_id(0) % samples).to(tl.int64)
+    block = blocks - 1 - tl.program_id(0) // samples  # counted last, so perhaps still in the cache
     logits += sample * classes * pixels
     result += sample * classes * pixels
-    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    is_pixel = pixel < pixels
-    label = tl.arange(0, CLASSES)
+    pixel, is_pixel = _block_of(block, pixels, BLOCK, IS_FULL)
+    label = tl.arange(0, PADDED)
     is_class = label < classes
     place = label[:, None] * class_step + pixel[None, :] * pixel_step
-    is_there = is_class[:, None] & is_pixel[None, :]
-    share = _softmax(logits, place, is_there, is_pixel)
+    powers, factor = _softmax(logits, place, is_class, is_pixel)
     wanted = tl.load(target + sample * pixels + pixel, mask=is_pixel, other=0).to(tl.int32)
     tp_place = sample * tp_sample_step + label * tp_class_step
     prediction_place = sample * prediction_sample_step + label * prediction_class_step
-    of_tp = tl.load(by_tp + tp_place, mask=is_class, other=0.0)
-    of_prediction = tl.load(by_prediction + prediction_place, mask=is_class, other=0.0)
+    of_tp = tl.load(by_tp + tp_place, mask=is_class, other=0.0).to(tl.float32)
+    of_prediction = tl.load(by_prediction + prediction_place, mask=is_class, other=0.0).to(tl.float32)
     value = of_prediction[:, None] + tl.where(label[:, None] == wanted[None, :], of_tp[:, None], 0.0)
+    share = powers * factor[None, :]
     mean = tl.sum(value * share, axis=0)
-    tl.store(result + place, (share * (value - mean[None, :])).to(result.dtype.element_ty), mask=is_there)
+    derivative = (share * (value - mean[None, :])).to(result.dtype.element_ty)
+    tl.store(result + place, derivative, mask=is_class[:, None] & is_pixel[None, :])

@@ -9,16 +9,12 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from steelyard.confusion import Confusion, tversky_index
 from steelyard.losses import LOSSES
-from steelyard.losses.constants import constant
-from steelyard.losses.fused_counts import pooled_soft_counts_of_logits, soft_counts_of_logits
-from steelyard.losses.processes import mean_over_processes, pool_over_processes
+from steelyard.losses.fused_counts import totals_of_logits
+from steelyard.losses.processes import mean_over_processes, sum_over_processes
 from steelyard.losses.soft_counts import check_inputs
+from steelyard.losses.tversky_terms import Absent, Pricing, mean_of_terms
 
-EPSILON = 1e-7  # added to the denominator alone: no class is ever 0 / 0, and an absent one scores exactly 0
-
-Absent = Literal["formula", "skip", "penalise"]
 Scope = Literal["batch", "slice"]
 
 
@@ -82,26 +78,12 @@ class IoULoss(nn.Module):
     ) -> Float[Tensor, ""]:
         check_inputs(logits, target)
         self._check_lengths(logits.shape[1])
-        if self.scope == "batch":
-            return self._mean_over_classes(pool_over_processes(pooled_soft_counts_of_logits(logits, target)))
-        return mean_over_processes(self._mean_over_classes(soft_counts_of_logits(logits, target)))
-
-    def _mean_over_classes(self, counts: Confusion) -> Tensor:
-        """Loss per scope: (class,) → scalar, or (batch, class) → (batch,)."""
-        fp_weight, fn_weight = _beside(counts.tp, self.fp_weight), _beside(counts.tp, self.fn_weight)
-        terms = 1 - tversky_index(counts, fp_weight=fp_weight, fn_weight=fn_weight, epsilon=EPSILON)
-        if self.absent == "penalise":
-            voxels = counts.tp + counts.fp + counts.fn + counts.tn
-            terms = torch.where(counts.reference_size == 0, fp_weight * counts.fp / voxels, terms)
-        if self.class_weights == 1.0 and self.absent != "skip":
-            return (terms if self.background else terms[..., 1:]).mean(-1)
-        weights = torch.ones_like(terms) * _beside(counts.tp, self.class_weights)
-        if self.absent == "skip":
-            weights = weights * (counts.reference_size != 0)
-        if not self.background:
-            terms, weights = terms[..., 1:], weights[..., 1:]
-        total = weights.sum(-1)
-        return (weights * terms).sum(-1) / torch.where(total == 0, torch.ones_like(total), total)
+        of_batch = self.scope == "batch"
+        totals = totals_of_logits(logits, target, pooled=of_batch)
+        kind = torch.promote_types(logits.dtype, torch.float32)
+        pricing = Pricing(self.fp_weight, self.fn_weight, self.class_weights, self.background, self.absent)
+        values = mean_of_terms(sum_over_processes(totals) if of_batch else totals, pricing, kind=kind)
+        return values if of_batch else mean_over_processes(values)
 
     def _check_lengths(self, classes: int) -> None:
         for name in ("fp_weight", "fn_weight", "class_weights"):
@@ -152,10 +134,6 @@ def _weights(name: str, values: float | Sequence[float]) -> float | tuple[float,
     if weights.ndim > 1 or not torch.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"{name} must be a finite number ≥ 0, or one per class; came {values!r}.")
     return tuple(weights.tolist()) if weights.ndim else float(weights)
-
-
-def _beside(counts: Tensor, weights: float | tuple[float, ...]) -> float | Tensor:
-    return constant(weights, counts.dtype, counts.device) if isinstance(weights, tuple) else weights
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
