@@ -17,8 +17,10 @@ from steelyard.losses.soft_counts import counts_of
 from steelyard.losses.tversky import IoULoss
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
-# (batch, classes, space): less than a block, odd sizes, several programs, two classes, classes that fill no power of 2
+# (batch, classes, space): less than a block, odd sizes, several programs, two classes, classes that fill no power of 2,
+# full blocks
 SHAPES = [(2, 3, 7), (1, 2, 1), (3, 5, 33, 31), (2, 4, 5, 6, 41), (1, 105, 11, 13), (1, 200, 19), (1, 8, 67, 71)]
+SHAPES += [(2, 3, 16, 32), (1, 105, 8, 8)]
 
 
 @pytest.fixture(scope="module", params=["cuda", "interpreter"])
