@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from steelyard.errors import BadSpec
-from steelyard.networks import NETWORKS
+from steelyard.networks import NETWORKS, winograd
 from steelyard.networks.build import build_network
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
@@ -135,6 +135,18 @@ def test_on_a_gpu_logits_and_gradients_are_the_processors(name: str):
     largest = max(float(value.norm()) for value in by_processor.values())
     for key, value in by_processor.items():  # a bias before a normalisation has rounding errors alone
         assert (gradients[key] - value).norm() < 1e-2 * value.norm() + 1e-4 * largest, key
+
+
+def test_a_prediction_is_what_torchs_own_convolutions_give(network: nn.Module, monkeypatch: pytest.MonkeyPatch):
+    """On a processor with AVX2 most convolutions of a prediction are multiplied otherwise than the sum's definition."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    images = pictures(4, 128, 96).contiguous(memory_format=torch.channels_last)
+    network.eval()
+    with torch.no_grad():
+        ours = network(images)
+        monkeypatch.setattr(winograd, "takes", lambda *given: False)
+        theirs = network(images)
+    assert float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max())
 
 
 def test_a_few_steps_at_the_studys_learning_rate_beat_knowing_the_class_frequencies(name: str):

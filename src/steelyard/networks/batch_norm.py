@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from steelyard.compiled import compiled
+from steelyard.networks import winograd
 from steelyard.networks.joined_maps import convolve_joined
 
 SOURCE = Path(__file__).with_name("batch_norm.c")
@@ -32,8 +33,23 @@ class NormalisedConvolutions(nn.Sequential):
     def forward(self, *maps: Tensor) -> Tensor:
         layers = iter(self)
         for convolution, norm, _ in zip(layers, layers, layers, strict=True):
-            maps = (normalise(norm, convolve_joined(convolution, *maps), relu=True),)
+            maps = (convolve_normalised(convolution, norm, *maps, relu=True),)
         return maps[0]
+
+
+def convolve_normalised(convolution: nn.Module, norm: nn.Module, *maps: Tensor, relu: bool) -> Tensor:
+    """`normalise(norm, convolve_joined(convolution, *maps))`, followed by ReLU if wanted.
+
+    Where a network only predicts, running mean and variance are known before the convolution: what `winograd` convolves
+    is normalised in the same pass.
+    """
+    if len(maps) == 1 and isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        weight, dilation = convolution.weight, convolution.dilation
+        is_usual = _has_known(norm) and convolution.padding_mode == "zeros"
+        if is_usual and winograd.takes(*maps, weight, convolution.stride, convolution.padding, dilation):
+            scale, shift = _by_known(norm, convolution.bias)
+            return winograd.convolve(*maps, weight, dilation=dilation[0], scale=scale, shift=shift, relu=relu)
+    return normalise(norm, convolve_joined(convolution, *maps), relu=relu)
 
 
 def normalise(norm: nn.Module, maps: Tensor, *, relu: bool) -> Tensor:
@@ -64,6 +80,20 @@ def _by_running(norm: nn.BatchNorm2d, maps: Tensor, relu: bool) -> Tensor:
     return normalised
 
 
+def _has_known(norm: nn.BatchNorm2d) -> bool:
+    """A mean and a variance that do not depend on the maps."""
+    return type(norm) is nn.BatchNorm2d and not norm.training and _is_plain(norm)
+
+
+def _by_known(norm: nn.BatchNorm2d, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the layer multiplies by, and what it then adds, for maps to which `bias` is still to be added."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    mean = norm.running_mean if bias is None else norm.running_mean - bias
+    return scale, norm.bias - mean * scale
+
+
 def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
@@ -81,9 +111,8 @@ def _takes(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     return (
         type(norm) is nn.BatchNorm2d
         and (norm.training or not torch.is_grad_enabled())
-        and norm.track_running_stats
         and norm.momentum is not None
-        and all(_is_plain(own) for own in (norm.weight, norm.bias, norm.running_mean, norm.running_var))
+        and _is_plain(norm)
         and maps.device.type == "cpu"
         and maps.dtype in TYPES
         and maps.ndim == 4
@@ -95,8 +124,13 @@ def _takes(norm: nn.BatchNorm2d, maps: Tensor) -> bool:
     )
 
 
-def _is_plain(own: Tensor | None) -> bool:
-    return own is not None and own.dtype == torch.float32 and own.device.type == "cpu" and own.is_contiguous()
+def _is_plain(norm: nn.BatchNorm2d) -> bool:
+    """It keeps statistics, and has all that it may have, in float32 on a processor."""
+    kept = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return norm.track_running_stats and all(
+        own is not None and own.dtype == torch.float32 and own.device.type == "cpu" and own.is_contiguous()
+        for own in kept
+    )
 
 
 class _BatchNorm(Function):

@@ -1,4 +1,5 @@
-"""Convolutions whose kernels get their gradient in less time than from torch's library on a processor."""
+"""Convolutions in less time than torch's library takes on a processor: of a network that predicts, and, where it
+trains, the gradients of kernels."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from steelyard.networks import winograd
 from steelyard.networks.autocast import as_autocast
 from steelyard.networks.kernel_gradient import kernel_gradient, takes
 
@@ -37,7 +39,8 @@ def conv2d(
     """F.conv2d, and its numbers.
 
     torch's library may take two or three times as long for the gradient of the kernel as for the convolution. There it
-    is a C function's (`kernel_gradient`) or, of maps as small as at the end of an encoder, one matrix product.
+    is a C function's (`kernel_gradient`) or, of maps as small as at the end of an encoder, one matrix product. Where no
+    gradient is asked for, the convolution itself may be a C function's (`winograd`).
     """
     if _trains(maps, weight) and not isinstance(padding, str):
         how = _How(stride, padding, dilation)
@@ -46,6 +49,8 @@ def conv2d(
             added = None if bias is None else as_autocast(bias)[0]
             convolved: Tensor = _Convolution.apply(*as_autocast(maps, weight), added, how, by_weight)
             return convolved
+    if winograd.takes(maps, weight, stride, padding, dilation):
+        return winograd.convolve(maps, weight, dilation=dilation[0], scale=None, shift=bias, relu=False)
     return F.conv2d(maps, weight, bias, stride, padding, dilation)
 
 

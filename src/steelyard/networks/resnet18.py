@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from steelyard.networks.batch_norm import normalise
+from steelyard.networks.batch_norm import convolve_normalised
 from steelyard.networks.convolution import Convolution3x3
 from steelyard.networks.initialise import initialise
 from steelyard.networks.weights import Encoder
@@ -42,7 +42,7 @@ class ResNet18(Encoder):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> tuple[Tensor, ...]:
         """Five maps, finest first, of `WIDTHS` channels and cells of 2, 4, 8, 16 and `output_stride` pixels."""
-        stem = normalise(self.bn1, self.conv1(images), relu=True)
+        stem = convolve_normalised(self.conv1, self.bn1, images, relu=True)
         stage1 = self.layer1(self.maxpool(stem))
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
@@ -68,9 +68,9 @@ class _BasicBlock(nn.Module):
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(width))
 
     def forward(self, maps: Tensor) -> Tensor:
-        residual = normalise(self.bn1, self.conv1(maps), relu=True)
-        residual = normalise(self.bn2, self.conv2(residual), relu=False)
+        residual = convolve_normalised(self.conv1, self.bn1, maps, relu=True)
+        residual = convolve_normalised(self.conv2, self.bn2, residual, relu=False)
         if isinstance(self.downsample, nn.Sequential):
             projection, norm = self.downsample
-            maps = normalise(norm, projection(maps), relu=False)
+            maps = convolve_normalised(projection, norm, maps, relu=False)
         return F.relu(residual + maps, inplace=True)
