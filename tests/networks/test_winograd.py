@@ -151,7 +151,7 @@ CONVOLVED = (2, 32, 24, 24), (16, 32, 3, 3)  # maps and a kernel of which all is
 
 
 @needs_compiler
-def test_it_takes_maps_of_a_network_that_predicts() -> None:
+def test_it_takes_maps_of_which_autograd_is_to_see_nothing() -> None:
     maps, weight = _maps(*CONVOLVED[0]), torch.randn(CONVOLVED[1], requires_grad=True)
     with torch.inference_mode():
         assert takes(maps, weight, (1, 1), (1, 1), (1, 1))
@@ -209,15 +209,44 @@ def test_other_processors_and_shorter_numbers_are_left_to_torch(monkeypatch: pyt
 
 
 @needs_compiler
-def test_a_layer_predicts_by_it_and_trains_without(asked: list[tuple[int, ...]]) -> None:
-    maps, layer = _maps(*CONVOLVED[0]), Convolution3x3(32, 16, bias=True)
+def test_a_layer_trains_and_predicts_by_it(asked: list[tuple[int, ...]]) -> None:
+    """Gradients of the maps are a convolution too, by kernels turned round that go from 48 channels to 32."""
+    maps, seen = _maps(2, 32, 24, 20).requires_grad_(), _maps(2, 48, 24, 20)
+    layer = Convolution3x3(32, 48, dilation=2, bias=True)
     trained = layer(maps)
-    assert not asked
+    assert asked == [(2, 32, 24, 20)]
+    trained.backward(seen)
+    assert asked[1:] == [(2, 48, 24, 20)]
+    exact = [given.detach().double().requires_grad_() for given in (maps, layer.weight, layer.bias)]
+    wanted = F.conv2d(*exact, padding=2, dilation=2)
+    wanted.backward(seen.double())
+    assert _near(trained.detach(), wanted.detach())
+    for found, own in zip((maps, layer.weight, layer.bias), exact, strict=True):
+        assert _near(found.grad, own.grad)
     with torch.no_grad():
-        predicted = layer(maps)
-    assert asked == [(2, 32, 24, 24)]
-    assert _near(predicted, trained.detach())
-    torch.testing.assert_close(trained, F.conv2d(maps, layer.weight, layer.bias, padding=1))
+        assert torch.equal(layer(maps), trained)
+
+
+@needs_compiler
+def test_gradients_that_come_back_in_another_layout_are_torchs(asked: list[tuple[int, ...]]) -> None:
+    maps, layer = _maps(2, 32, 24, 24).requires_grad_(), Convolution3x3(32, 48)
+    seen = _maps(2, 48, 24, 24).contiguous()
+    layer(maps).backward(seen)
+    assert len(asked) == 1
+    exact = maps.detach().double().requires_grad_()
+    F.conv2d(exact, layer.weight.double(), padding=1).backward(seen.double())
+    assert _near(maps.grad, exact.grad)
+
+
+@needs_compiler
+def test_a_second_derivative_is_taken_of_the_sum_itself() -> None:
+    layer, found = Convolution3x3(32, 48, bias=True), []
+    maps, seen = _maps(2, 32, 24, 24), _maps(2, 48, 24, 24)
+    for convolve_by in (layer, lambda given: F.conv2d(given, layer.weight, layer.bias, padding=1)):
+        given = maps.clone(memory_format=torch.preserve_format).requires_grad_()
+        (first,) = torch.autograd.grad((convolve_by(given).square() * seen).sum(), given, create_graph=True)
+        found.append(torch.autograd.grad((first * maps).sum(), layer.weight)[0])
+    assert _near(*found)
 
 
 @needs_compiler

@@ -1,5 +1,4 @@
-"""Convolutions in less time than torch's library takes on a processor: of a network that predicts, and, where it
-trains, the gradients of kernels."""
+"""Convolutions and their gradients in less time than torch's library takes on a processor."""
 
 from __future__ import annotations
 
@@ -39,8 +38,8 @@ def conv2d(
     """F.conv2d, and its numbers.
 
     torch's library may take two or three times as long for the gradient of the kernel as for the convolution. There it
-    is a C function's (`kernel_gradient`) or, of maps as small as at the end of an encoder, one matrix product. Where no
-    gradient is asked for, the convolution itself may be a C function's (`winograd`).
+    is a C function's (`kernel_gradient`) or, of maps as small as at the end of an encoder, one matrix product. The
+    convolution itself and the gradient of the maps may be a C function's that multiplies less (`winograd`).
     """
     if _trains(maps, weight) and not isinstance(padding, str):
         how = _How(stride, padding, dilation)
@@ -49,6 +48,17 @@ def conv2d(
             added = None if bias is None else as_autocast(bias)[0]
             convolved: Tensor = _Convolution.apply(*as_autocast(maps, weight), added, how, by_weight)
             return convolved
+    return _convolved(maps, weight, bias, stride, padding, dilation)
+
+
+def _convolved(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    dilation: tuple[int, ...],
+) -> Tensor:
     if winograd.takes(maps, weight, stride, padding, dilation):
         return winograd.convolve(maps, weight, dilation=dilation[0], scale=None, shift=bias, relu=False)
     return F.conv2d(maps, weight, bias, stride, padding, dilation)
@@ -113,17 +123,33 @@ class _Convolution(Function):
     ) -> Tensor:
         context.save_for_backward(maps, weight)
         context.how, context.by_weight = how, by_weight
-        return F.conv2d(maps, weight, bias, *how)
+        return _convolved(maps, weight, bias, *how)
 
     @staticmethod
     def backward(context: Any, seen: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight = context.saved_tensors
         of_maps, of_weight, of_bias, *_ = context.needs_input_grad
-        by_torch = torch.is_grad_enabled()  # a second derivative is wanted: torch must see every step
-        asked = (of_maps, of_weight and by_torch, False)
-        by_maps, by_weight, _ = torch.ops.aten.convolution_backward(
-            seen, maps, weight, None, *context.how, False, (0, 0), 1, asked
-        )
-        if of_weight and not by_torch:
-            by_weight = context.by_weight(maps, seen, weight.shape[2], context.how)
+        if torch.is_grad_enabled():  # a second derivative is wanted: torch must see every step
+            by_maps, by_weight = _by_torch(maps, weight, seen, context.how, (of_maps, of_weight))
+        else:
+            by_maps = _by_maps(maps, weight, seen, context.how) if of_maps else None
+            by_weight = context.by_weight(maps, seen, weight.shape[2], context.how) if of_weight else None
         return by_maps, by_weight, seen.sum((0, 2, 3)) if of_bias else None, None, None
+
+
+def _by_maps(maps: Tensor, weight: Tensor, seen: Tensor, how: _How) -> Tensor | None:
+    """The gradient of the maps: without a stride it is a convolution too, by the kernels turned round."""
+    turned = weight.transpose(0, 1)
+    if winograd.takes(seen, turned, *how):
+        return _convolved(seen, turned.flip(2, 3), None, *how)
+    return _by_torch(maps, weight, seen, how, (True, False))[0]
+
+
+def _by_torch(
+    maps: Tensor, weight: Tensor, seen: Tensor, how: _How, asked: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of maps and kernel, where asked for."""
+    by_maps, by_weight, _ = torch.ops.aten.convolution_backward(
+        seen, maps, weight, None, *how, False, (0, 0), 1, (*asked, False)
+    )
+    return by_maps, by_weight

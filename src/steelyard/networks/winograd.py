@@ -40,7 +40,7 @@ def convolve(
 def takes(
     maps: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...] | str, dilation: tuple[int, ...]
 ) -> bool:
-    """Where no gradient is asked for, of channels side by side, in whole groups, in float32."""
+    """Where autograd is not to see it, for channels side by side, in whole groups, in float32."""
     return (
         not torch.compiler.is_compiling()
         and not torch.is_grad_enabled()
@@ -88,11 +88,11 @@ def _by(
     threads = torch.get_num_threads()
     kernel = torch.empty(library.winograd_kernel_size(given))
     library.winograd_kernel(given, threads, _Strides(*weight.stride()), weight.data_ptr(), kernel.data_ptr())
-    convolved = torch.empty(images, height, width, len(weight))
+    convolved = torch.empty(images, len(weight), height, width, memory_format=torch.channels_last)
     scratch = torch.empty(library.winograd_scratch(given, threads))
     arrays = (scratch, maps, kernel, scale, shift, convolved)
     library.winograd(given, threads, *(array.data_ptr() for array in arrays))
-    return convolved.permute(0, 3, 1, 2)
+    return convolved  # no view, so that autograd lets it be added to
 
 
 @functools.cache
