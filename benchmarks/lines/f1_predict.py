@@ -21,10 +21,6 @@ LINE = Line(
     of=(SLICES, "slices"),
     repeats=7,
     needs=("onnx", "onnxscript", "onnxruntime"),
-    shortfall=(
-        "On a processor without bf16 torch multiplies in float32, as ONNX Runtime does, and takes longer for it; the "
-        "note has our own network's share. It would take the exported network in torch's place on such processors."
-    ),
 )
 
 
