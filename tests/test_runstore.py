@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from steelyard.errors import Interrupted, disk_full
-from steelyard.runstore import RunFolder, read_json, write_atomically, write_json
+from steelyard.runstore import RunFolder, read_json, write_atomically, write_json, write_unflushed
 
 HOLD = """
 import sys, time
@@ -45,6 +45,17 @@ def test_the_temporary_name_keeps_the_ending_that_writers_look_at(tmp_path: Path
     write_atomically(tmp_path / "case.nii.gz", lambda temporary: (seen.append(temporary.name), temporary.touch()))
     assert seen[0].endswith(".nii.gz")
     assert seen[0].startswith(".")
+
+
+@pytest.mark.parametrize(("write", "flushes"), [(write_atomically, 1), (write_unflushed, 0)])
+def test_a_file_is_on_the_disk_before_it_has_its_name_unless_it_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, flushes: int
+):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append((tmp_path / "a.txt").exists()))
+    write(tmp_path / "a.txt", lambda temporary: temporary.write_text("whole"))
+    assert flushed == [False] * flushes
+    assert (tmp_path / "a.txt").read_text() == "whole"
 
 
 @pytest.mark.parametrize("error", [ValueError("cannot be written"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])

@@ -23,13 +23,22 @@ SCHEMA_VERSION = 1  # of study.json and run.json
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """`write(temporary)` in the same folder, flushed to disk, then renamed to `path`: readers see all or nothing."""
+
+    def write_and_flush(temporary: Path) -> None:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+    write_unflushed(path, write_and_flush)
+
+
+def write_unflushed(path: Path, write: Callable[[Path], object]) -> None:
+    """The same, without waiting for the disk: for what its reader checks and can make again after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = f"{socket.gethostname()}-{os.getpid()}"  # two machines may share the folder, and process numbers recur
     temporary = path.with_name(f".{writer}.tmp.{path.name}")  # keeps .nii.gz and its like
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import numpy as np
 from steelyard.errors import BadData
 from steelyard.preprocess.normalise import body_mask, normalise
 from steelyard.preprocess.resize import PlaneMap, crop_or_pad, resample
-from steelyard.runstore import write_atomically
+from steelyard.runstore import write_unflushed
 from steelyard.volume import Case
 
 LOCAL_HEADER_LENGTHS = 26  # bytes into a zip member's header: the lengths of its name and of its extra field
@@ -130,7 +130,7 @@ def keep_prepared(
     """Makes the file that `prepare_cached` finds."""
     prepared = prepare(read(), preprocessing)
     path = _cached_file(folder, case_id, data_hash, preprocessing)
-    write_atomically(path, lambda temporary: _save(temporary, prepared))
+    write_unflushed(path, lambda temporary: _save(temporary, prepared))
 
 
 def is_cached(folder: Path, case_id: str, data_hash: str, preprocessing: Preprocessing) -> bool:
