@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from steelyard import compiled
 from steelyard.networks import batch_norm
 from steelyard.networks.batch_norm import NormalisedConvolutions, normalise
 from steelyard.study.pooled_norm import with_pooled_norms
+from wrong_library import check_refused
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
 
@@ -279,23 +279,12 @@ def test_norms_that_take_the_place_of_ours_are_used_and_the_relu_stays() -> None
 
 @needs_compiler
 def test_a_library_that_normalises_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(compiled, "PLAIN", ("-O1", "-fPIC", "-shared"))  # in half a second, not in eight
-    monkeypatch.setattr(compiled, "FLAGS", ((),))
-    text, wrong = batch_norm.SOURCE.read_text(), tmp_path / "wrong.c"
-    batch_norm._library.cache_clear()
-    assert batch_norm._library() is not None
-    for right, mistaken in (
-        ("- d * by_d[l]", "+ d * by_d[l]"),
-        ("+ bias[l];", ";"),
-        ("of_gd[l] += g * d", "of_gd[l] += g"),
-    ):
-        assert right in text
-        wrong.write_text(text.replace(right, mistaken))
-        monkeypatch.setattr(batch_norm, "SOURCE", wrong)
-        batch_norm._library.cache_clear()
-        assert batch_norm._library() is None
-    batch_norm._library.cache_clear()
+    mistakes = {
+        "- d * by_d[l]": "+ d * by_d[l]",
+        "+ bias[l];": ";",
+        "of_gd[l] += g * d": "of_gd[l] += g",
+    }
+    check_refused(batch_norm, mistakes, monkeypatch=monkeypatch, folder=tmp_path)
 
 
 @needs_compiler

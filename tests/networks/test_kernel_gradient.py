@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from steelyard import compiled
 from steelyard.networks import kernel_gradient as module
 from steelyard.networks.enlarge import Doubling
 from steelyard.networks.kernel_gradient import kernel_gradient, takes
+from wrong_library import check_refused
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
 
@@ -141,16 +141,5 @@ def test_all_else_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_compiler
 def test_a_library_that_sums_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(compiled, "PLAIN", ("-O1", "-fPIC", "-shared"))
-    monkeypatch.setattr(compiled, "FLAGS", ((),))
-    text, wrong = module.SOURCE.read_text(), tmp_path / "wrong.c"
-    module._library.cache_clear()
-    assert module._library() is not None
-    for right, mistaken in (("sums[o][0] += s[o] * low", "sums[o][0] -= s[o] * low"), ("place % c->kernel", "0")):
-        assert right in text
-        wrong.write_text(text.replace(right, mistaken))
-        monkeypatch.setattr(module, "SOURCE", wrong)
-        module._library.cache_clear()
-        assert module._library() is None
-    module._library.cache_clear()
+    mistakes = {"sums[o][0] += s[o] * low": "sums[o][0] -= s[o] * low", "place % c->kernel": "0"}
+    check_refused(module, mistakes, monkeypatch=monkeypatch, folder=tmp_path)
