@@ -15,6 +15,7 @@ from steelyard.networks import winograd as module
 from steelyard.networks.aspp import convolve as atrous
 from steelyard.networks.batch_norm import NormalisedConvolutions, convolve_normalised
 from steelyard.networks.convolution import Convolution3x3, conv2d
+from steelyard.networks.joined_maps import convolve_joined
 from steelyard.networks.winograd import convolve, takes
 from wrong_library import check_refused
 
@@ -325,6 +326,17 @@ def test_joined_maps_are_normalised_once(asked: list) -> None:
         wanted = F.relu(layers[1](F.conv2d(joined, layers[0].weight, padding=1)))
     assert len(asked) == 2
     assert _near(found, wanted)
+
+
+@needs_compiler
+def test_joined_maps_train_by_it(asked: list) -> None:
+    """What one part gives is added to in place."""
+    layer, parts = Convolution3x3(64, 32), [_maps(2, 32, 24, 24).requires_grad_() for _ in range(2)]
+    convolve_joined(layer, *parts).square().sum().backward()
+    assert len(asked) == 4
+    exact = [part.detach().double().requires_grad_() for part in parts]
+    F.conv2d(torch.cat(exact, dim=1), layer.weight.double(), padding=1).square().sum().backward()
+    assert all(_near(part.grad, own.grad) for part, own in zip(parts, exact, strict=True))
 
 
 @needs_compiler
