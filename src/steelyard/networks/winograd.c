@@ -40,9 +40,9 @@ typedef struct {
 
 /* How the work is cut. */
 typedef struct {
-    int64_t down, across, tiles;  /* tiles of one grid, and of all */
-    int64_t blocks, block;        /* tiles of a block are a multiple of ROWS */
-    int64_t seen, products;       /* floats from one of the 36 matrices of a block to the next */
+    int64_t down, across, tiles; /* tiles of one grid, and of all */
+    int64_t block;               /* tiles of one, a multiple of ROWS */
+    int64_t seen, products;      /* floats from one of the 36 matrices of a block to the next */
 } Plan;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -53,7 +53,6 @@ static Plan plan_of(const Convolution *c, int threads) {
     p.down = shares(shares(c->height, c->dilation), SIDE), p.across = shares(shares(c->width, c->dilation), SIDE);
     p.tiles = c->images * c->dilation * c->dilation * p.down * p.across;
     p.block = shares(shares(p.tiles, shares(p.tiles, threads * BLOCK_TILES) * threads), ROWS) * ROWS;
-    p.blocks = shares(p.tiles, p.block);
     p.seen = p.block * c->channels + APART, p.products = p.block * c->out_channels + APART;
     return p;
 }
