@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
-from benchmarks.training_sides import (
-    BATCH,
-    SIZE,
-    STEPS,
-    arithmetic,
-    check_same_batches,
-    monai_epoch,
-    our_epochs,
-    our_network,
-)
+from benchmarks.loader_sides import BATCH, SIZE, check_monai_batches, slices
+from benchmarks.training_sides import STEPS, arithmetic, monai_epoch, our_epochs, our_network
 
 LINE = Line(
     f"{STEPS} training steps, deeplabv3plus_resnet18, batches of {BATCH} slices of {SIZE} × {SIZE}",
@@ -40,7 +32,7 @@ def peer() -> Work:
 
 def same() -> None:
     """The batches. The networks differ: see the notes, and the next line for the same one on both sides."""
-    check_same_batches()
+    check_monai_batches(slices(STEPS * BATCH))
 
 
 def limit() -> Limit:

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
-from benchmarks.training_sides import (
-    BATCH,
-    SIZE,
-    STEPS,
-    arithmetic,
-    check_same_batches,
-    monai_epoch,
-    our_epochs,
-    our_network,
-)
+from benchmarks.loader_sides import BATCH, SIZE, check_monai_batches, slices
+from benchmarks.training_sides import STEPS, arithmetic, monai_epoch, our_epochs, our_network
 
 LINE = Line(
     f"the same with our network on both sides, {STEPS} steps of {BATCH} × {SIZE} × {SIZE}",
@@ -25,13 +17,16 @@ LINE = Line(
 )
 
 ours = our_epochs
-same = check_same_batches
 
 
 def peer() -> Work:
     import torch
 
     return monai_epoch(our_network().to(memory_format=torch.contiguous_format))
+
+
+def same() -> None:
+    check_monai_batches(slices(STEPS * BATCH))
 
 
 def limit() -> Limit:

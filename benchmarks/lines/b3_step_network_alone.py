@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
-from benchmarks.training_sides import BATCH, CLASSES, SIZE, STEPS, arithmetic, our_epochs, our_network, slices
+from benchmarks.loader_sides import BATCH, SIZE, slices
+from benchmarks.training_sides import CLASSES, STEPS, arithmetic, our_epochs, our_network
 
 LINE = Line(
     "share of our training step that is the network's own forward + backward",
@@ -29,7 +30,7 @@ def peer() -> Work:
     device = torch.device("cpu")
     precision = fastest_precision(device)
     network = our_network().train()
-    images = slices().images[:BATCH].contiguous(memory_format=torch.channels_last)
+    images = slices(BATCH).images.contiguous(memory_format=torch.channels_last)
     by_logits = torch.randn(BATCH, CLASSES, SIZE, SIZE) / (BATCH * SIZE * SIZE)
     by_logits = by_logits.contiguous(memory_format=torch.channels_last)  # as the loss's gradient comes
 
@@ -64,7 +65,7 @@ def notes() -> list[str]:
     events = profiler.key_averages()
     whole = sum(event.self_cpu_time_total for event in events)
     outside = {
-        "augmentation": ("aten::grid_sampler_2d", "aten::affine_grid_generator"),
+        "augmentation's resampling": ("aten::grid_sampler_2d",),
         "loss": ("_SoftCounts", "_SoftCountsBackward"),
         "optimiser": ("Optimizer.step#SGD.step",),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
 from benchmarks.lines.b2_step_same_network import peer, same
-from benchmarks.training_sides import BATCH, SIZE, STEPS, arithmetic, our_epochs, our_network
+from benchmarks.loader_sides import BATCH, SIZE
+from benchmarks.training_sides import STEPS, arithmetic, our_epochs, our_network
 
 LINE = Line(
     f"the same in float32 on both sides, {STEPS} steps of {BATCH} × {SIZE} × {SIZE}",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.gpu_sides import median_seconds, recorded, waited_for
 from benchmarks.line import Limit, Line, Work
-from benchmarks.training_sides import BATCH, SIZE, our_epochs, our_network, slices
+from benchmarks.loader_sides import BATCH, SIZE, slices
+from benchmarks.training_sides import our_epochs, our_network
 
 EPOCHS, TIMES = 3, 25  # the prepared slices are used over and over: an epoch of 100 steps
 
@@ -37,9 +38,9 @@ def peer() -> Work:
 
     device = torch.device("cuda")
     network = our_network().to(device).train()
-    held = slices()
-    images = held.images[:BATCH].to(device).contiguous(memory_format=torch.channels_last)
-    target = held.labels[:BATCH].to(device).long()
+    held = slices(BATCH)
+    images = held.images.to(device).contiguous(memory_format=torch.channels_last)
+    target = held.labels.to(device).long()
     loss, optimiser = IoULoss(fp_weight=0.5, fn_weight=1.5), make_optimiser(network, Schedule())
 
     def step() -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from steelyard.batches.affine import RandomAffine
+from steelyard.batches.affine import RandomAffine, affine_grid
 
 ROWS, COLUMNS = 40, 64
 STILL = {"translate_px": 0.0, "rotate_deg": 0.0, "shear_deg": 0.0, "scale": 0.0}
@@ -162,3 +162,10 @@ def test_the_defaults_are_the_studys():
 def test_a_batch_without_channels_breaks_the_signature():
     with pytest.raises(TypeCheckError, match="images"):
         RandomAffine()(torch.zeros(2, ROWS, COLUMNS), torch.zeros(2, ROWS, COLUMNS).long(), random())
+
+
+def test_the_grid_is_torchs_of_the_same_matrices():
+    """In float64, on slices that are not square, with maps that no study would draw."""
+    theta = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theirs = torch.nn.functional.affine_grid(theta, [3, 1, 5, 8], align_corners=False)
+    torch.testing.assert_close(affine_grid(theta.float(), 5, 8).double(), theirs, rtol=0, atol=1e-6)

@@ -14,12 +14,15 @@ import benchmarks
 
 FOLDER = Path(benchmarks.__file__).parent
 PEERS = {  # packages that only peers use
+    "batchgeneratorsv2",
+    "medpy",
     "monai",
     "nnunetv2",
     "onnx",
     "onnxruntime",
     "segmentation_models_pytorch",
     "surface_distance",
+    "torchio",
 }
 
 

@@ -60,12 +60,10 @@ class Batches:
         random = seeded(self.seed, epoch, "augmentation")
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
-            images, target = self.slices.images[chosen], self.slices.labels[chosen].long()
-            if self.augmentation is not None:
-                images, target = self.augmentation(
-                    images, target, random
-                )  # of all rows: as many draws in every process
-            yield images[self.process :: self.processes], target[self.process :: self.processes]
+            images, labels = self.slices.images[chosen], self.slices.labels[chosen]
+            if self.augmentation is not None:  # of all rows: as many draws in every process
+                images, labels = self.augmentation(images, labels, random)
+            yield images[self.process :: self.processes], labels[self.process :: self.processes].long()
 
 
 def seeded(seed: int, epoch: int, purpose: str) -> torch.Generator:

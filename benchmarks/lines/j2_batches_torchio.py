@@ -1,0 +1,32 @@
+"""Augmented batches of slices in memory, beside TorchIO's."""
+
+from __future__ import annotations
+
+from benchmarks.line import Limit, Line, Work
+from benchmarks.loader_sides import EPOCH, check_same_batches, epoch_of, our_epoch, passed_once, slices, torchio_loader
+
+LINE = Line(
+    "the same batches",
+    "TorchIO SubjectsDataset, RandomAffine (without shear) and SubjectsLoader (2 workers)",
+    wanted=1.0,
+    of=(EPOCH, "slices"),
+    repeats=9,
+    measures_memory=False,  # the peer's loader works in processes of its own
+    needs=("torchio",),
+)
+
+ours = our_epoch
+
+
+def peer() -> Work:
+    return epoch_of(torchio_loader(slices(EPOCH)))
+
+
+def same() -> None:
+    held = slices(EPOCH)
+    batches = torchio_loader(held)
+    check_same_batches(((b["image"]["data"][..., 0], b["label"]["data"][:, 0, ..., 0]) for b in batches), held)
+
+
+def limit() -> Limit:
+    return passed_once()
