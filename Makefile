@@ -30,7 +30,7 @@ types: $(DEV)
 layers: $(DEV)
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## measure everything beside its peers and write docs/benchmarks.md: an hour on a quiet machine
+bench: $(DEV)  ## measure everything beside its peers and write docs/benchmarks.md: an hour and a half on a quiet machine
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.growth
 

@@ -31,6 +31,7 @@ fallen behind what `benchmarks/baseline.json` has of the same machine. Neither i
 shared machine prove nothing."""
 
 
+SLOW = 0.1  # things per second, below which they are counted by the hour
 Results = Mapping[str, Mapping[str, Result]]  # by machine, then by line
 
 
@@ -132,7 +133,11 @@ def _wanted(line: Line) -> str:
 
 
 def _rate(line: Line, seconds: float) -> str:
-    return "" if line.of is None else f" ({_three_digits(line.of[0] / seconds)} {line.of[1]}/s)"
+    if line.of is None:
+        return ""
+    a_second = line.of[0] / seconds
+    rate, unit = (a_second, "s") if a_second >= SLOW else (3600 * a_second, "h")
+    return f" ({_three_digits(rate)} {line.of[1]}/{unit})"
 
 
 def _memory(measured: Measured) -> str:

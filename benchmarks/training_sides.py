@@ -105,7 +105,7 @@ def arithmetic(network: nn.Module, *, precision: Precision | None = None) -> Lim
     )
 
 
-def operations_of_slice(network: nn.Module) -> int:
+def operations_of_slice(network: nn.Module, *, size: int = SIZE) -> int:
     """Multiplications and additions of one slice forward, as the definition sums them.
 
     Counted without numbers: where there are some, a convolution may multiply less, unseen by the counter.
@@ -114,5 +114,5 @@ def operations_of_slice(network: nn.Module) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to("meta").eval()(torch.zeros(1, 1, SIZE, SIZE, device="meta"))
+        network.to("meta").eval()(torch.zeros(1, 1, size, size, device="meta"))
     return int(counter.get_total_flops())

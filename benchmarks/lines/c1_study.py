@@ -39,7 +39,7 @@ def ours() -> Work:
 
     def work() -> None:
         out = next(places)
-        run_steelyard("run", str(_study(out, root)), threads=LINE.threads)
+        run_steelyard("run", str(small_study(out, root, size=SIZE, epochs=EPOCHS)), threads=LINE.threads)
 
     return work
 
@@ -80,7 +80,11 @@ def same() -> None:
 
 
 def limit() -> Limit:
-    """The bare arithmetic of the training, at the machine's best rate."""
+    return training_limit(size=SIZE, epochs=EPOCHS)
+
+
+def training_limit(*, size: int, epochs: int) -> Limit:
+    """The bare arithmetic of training the study's two networks on slices of this size, at the machine's best rate."""
     import torch
 
     from benchmarks.machine import operations_per_second
@@ -88,9 +92,9 @@ def limit() -> Limit:
     from steelyard.networks.build import build_network
     from steelyard.precision import fastest_precision
 
-    network = build_network("unet_resnet18", 1, 5, seed=1, size_px=(SIZE, SIZE))
+    network = build_network("unet_resnet18", 1, 5, seed=1, size_px=(size, size))
     steps = (PATIENTS - len(_held_out(_root()))) * SLICES // BATCH
-    operations = 2 * EPOCHS * steps * BATCH * 3 * operations_of_slice(network)
+    operations = 2 * epochs * steps * BATCH * 3 * operations_of_slice(network, size=size)
     kind = {"bf16": "bfloat16", "fp32": "float32"}[fastest_precision(torch.device("cpu"))]
     return Limit(
         operations / operations_per_second(kind),
@@ -111,15 +115,16 @@ def _root() -> Path:
     return phantoms(patients=PATIENTS, size=SIZE, slices=SLICES)
 
 
-def _study(out: Path, root: Path) -> Path:
+def small_study(out: Path, root: Path, *, size: int, epochs: int) -> Path:
+    """Two losses, a third of the patients held out, as TOML."""
     return study_file(
         out / "bench.toml",
         root=root / "Train_Sets",
         out=out,
         tables={
-            "preprocess": {"size": SIZE},
+            "preprocess": {"size": size},
             "folds": {"count": 3, "use": [0], "seed": SPLIT},
-            "train": {"epochs": EPOCHS, "batch_size": BATCH, "optimiser": "adamw", "learning_rate": 0.001},
+            "train": {"epochs": epochs, "batch_size": BATCH, "optimiser": "adamw", "learning_rate": 0.001},
             "grid": {"network": ["unet_resnet18"], "loss": ["dice_ce", "iou0515"]},
         },
     )

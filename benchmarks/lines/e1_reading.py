@@ -6,13 +6,19 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.line import Limit, Line, Work
 from benchmarks.machine import copy_bytes_per_second
 from benchmarks.scenes import patient_id
 
+if TYPE_CHECKING:
+    import numpy as np
+
+# a folder → voxels (slice, row, column), the affine of these indices to LPS mm, each slice's place among sorted files
+ReadSeries = Callable[[Path], "tuple[np.ndarray, np.ndarray, list[int]]"]
 SEQUENCES = ("t1_in", "t1_out", "t2_spir")
 SIZE = 256
 
@@ -40,7 +46,7 @@ def ours() -> Work:
 
 def peer() -> Work:
     places = new_folders()
-    return lambda: read_by_them(next(places))
+    return lambda: read_by_them(next(places), by_highdicom)
 
 
 def read_by_us(out: Path) -> list:
@@ -72,11 +78,9 @@ def read_by_us(out: Path) -> list:
     return [cases[key] for key in sorted(cases)]
 
 
-def read_by_them(out: Path) -> list:
-    """As highdicom's guide reads a series; masks belong to the image of their name (the in-phase's for both phases)."""
-    import highdicom
+def read_by_them(out: Path, read_series: ReadSeries) -> list:
+    """Series by series; masks belong to the image of their name (the in-phase's for both phases)."""
     import numpy as np
-    import pydicom
     from PIL import Image
 
     from steelyard.labels import CHAOS_MR
@@ -86,13 +90,10 @@ def read_by_them(out: Path) -> list:
     found = []
     out.mkdir(parents=True)
     for patient, (name, images, ground) in itertools.product(_patients(), _places()):
-        datasets = [pydicom.dcmread(file) for file in sorted((patient / images).glob("*.dcm"))]
-        volume = highdicom.get_volume_from_series(datasets)
+        voxels, affine, order = read_series(patient / images)
         masks = [np.array(Image.open(file)) for file in sorted((patient / ground).glob("*.png"))]
-        along = volume.affine[:3, 0]
-        order = np.argsort([np.dot(dataset.ImagePositionPatient, along) for dataset in datasets])
-        voxels, source, affine = volume.array.astype(np.float32), np.stack([masks[k] for k in order]), volume.affine
-        if along[2] < 0:  # towards the head, as the other side
+        source = np.stack([masks[k] for k in order])
+        if affine[2, 0] < 0:  # towards the head, as the other side
             voxels, source = voxels[::-1], source[::-1]
             affine = affine.copy()
             affine[:3, 3] += (len(voxels) - 1) * affine[:3, 0]
@@ -107,12 +108,29 @@ def read_by_them(out: Path) -> list:
     return found
 
 
+def by_highdicom(folder: Path) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """As its guide reads a series."""
+    import highdicom
+    import numpy as np
+    import pydicom
+
+    datasets = [pydicom.dcmread(file) for file in sorted(folder.glob("*.dcm"))]
+    volume = highdicom.get_volume_from_series(datasets)
+    along = [np.dot(dataset.ImagePositionPatient, volume.affine[:3, 0]) for dataset in datasets]
+    return volume.array.astype(np.float32), volume.affine, list(np.argsort(along))
+
+
 def same() -> None:
+    check_same(by_highdicom)
+
+
+def check_same(read_series: ReadSeries) -> None:
+    """Raises unless both sides hold the same slices."""
     import numpy as np
 
     places = new_folders()
     own = {(case.patient_id, case.sequence): case for case in read_by_us(next(places))}
-    for case in read_by_them(next(places)):
+    for case in read_by_them(next(places), read_series):
         mine = own.pop((case.patient_id, case.sequence))
         if not (np.allclose(mine.images, case.images, atol=1e-4) and np.array_equal(mine.labels, case.labels)):
             raise AssertionError(f"patient {case.patient_id}, {case.sequence}: the slices differ")

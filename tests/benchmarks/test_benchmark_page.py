@@ -111,6 +111,13 @@ def test_rates_are_things_per_second():
     assert row[2] == "190 ms (337 slices/s)"  # 64 / 0.19
 
 
+def test_what_takes_long_is_counted_by_the_hour():
+    slow = replace(RESULT, measured=replace(RESULT.measured, ours_seconds=90.0, peer_seconds=120.0))
+    row = _rows(page({"c2_runs": replace(LINE, of=(2, "runs"))}, {HERE: {"c2_runs": slow}}, []), "c2")[1]
+    assert row[1] == "90.0 s (80.0 runs/h)"  # 2 in 90 s
+    assert row[2] == "120 s (60.0 runs/h)"
+
+
 def test_times_have_three_digits_and_a_unit_that_fits():
     assert [seconds_said(value) for value in (75.4, 0.0123, 4.5e-6, 3e-9)] == [
         "75.4 s",
