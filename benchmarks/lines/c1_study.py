@@ -25,7 +25,7 @@ LINE = Line(
     shortfall=(
         "It takes a processor that multiplies bf16. Without one both sides train in float32. The bare multiplications "
         "of our two networks, as convolutions are defined and at the machine's best rate, take longer (323 to 525 s by "
-        "the day) than a fourth of the peer's time (201 to 212 s). Most 3 × 3 convolutions multiply a quarter as often "
+        "the day) than a fourth of the peer's time (201 to 213 s). Most 3 × 3 convolutions multiply a quarter as often "
         "(decision 32), which brings the study below that, and not to the fourth. With bf16 the ratio follows the "
         "hour: 3.99 and 4.40 were seen with the same code. Of a run of 119 s there, training took 92, starting and "
         "reading 8, the last look at the held-out patients 4, scoring them 8, the report 6."

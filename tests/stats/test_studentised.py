@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steelyard.stats.studentised import draw_patients, mean_p, studentised_interval
+from steelyard.stats.studentised import _tails, draw_patients, mean_p, studentised_interval
 
 DIFFERENCES = np.array([3.1, -0.4, 2.2, 5.0, 1.7, -1.1, 9.3, 0.6, 2.9, 1.4, 4.8])
 
@@ -40,6 +40,23 @@ def test_each_resample_has_its_size_and_draws_every_patient_alike():
     np.testing.assert_allclose(draws.mean(axis=1), 3 / 5, atol=0.03)
     variance_of_a_count = 3 * (1 / 5) * (4 / 5)  # binomial
     np.testing.assert_allclose(draws.var(axis=1), variance_of_a_count, atol=0.03)
+
+
+def test_a_patient_drawn_three_hundred_times_is_counted_so_often():
+    assert (draw_patients(1, size=300, resamples=3, seed=1) == 300).all()
+
+
+@pytest.mark.parametrize("beyond", [1, 25, 250])
+def test_the_ends_are_those_of_all_sorted_whatever_every_sixteenth_value_says(beyond):
+    random = np.random.default_rng(4).normal(size=9_999)
+    low_sixteenths, ties = random.copy(), random.round(1)
+    low_sixteenths[::16] = -5 - random[::16] ** 2  # as if nearly all lay further out than most do
+    unbounded = np.where(random > 2.5, np.inf, np.where(random < -2.2, -np.inf, random))
+    rows = np.stack([random, low_sixteenths, -low_sixteenths, ties, unbounded])
+    smallest, largest = _tails(rows, beyond)
+    in_order = np.sort(rows, axis=1)
+    np.testing.assert_array_equal(smallest, in_order[:, beyond - 1])
+    np.testing.assert_array_equal(largest, in_order[:, -beyond])
 
 
 def test_many_normal_patients_give_the_t_interval_and_the_t_test():
