@@ -18,13 +18,14 @@ HEAD = """# How fast, beside what
 <!-- Written by `make bench` from benchmarks/results.json. -->
 
 Each line runs Steelyard and its peer in processes of their own, in turn, so that whatever else the machine does meets
-both; the ratio is the median of the pairs' ratios, with their quartiles. The lines a1 and a2 call their loss 8 times in
-a turn, i1 and i2 launch it 50 times and wait once. Before anything is timed the two sides' results are compared. Peers
-are written as their own documentation writes them (the docstrings in `benchmarks/lines` say which manner). Memory is
-the peak beyond what the process held before the work, in separate processes that give freed arrays back at once.
-*Limit* is what the machine itself needs, measured then and there: of a network the multiplications by definition, of
-which a convolution may do without some (decision 32). Where the peer is a part of our own work, the ratio is its share.
-A processor without bf16 trains in float32 on both sides, and the lines that are about bf16 are left out there.
+both; the ratio is the median of the pairs' ratios, with their quartiles. The lines a1, a2, a5 and a6 call their loss 8
+times in a turn, i1 and i2 launch it 50 times and wait once. Before anything is timed the two sides' results are
+compared. Peers are written as their own documentation writes them (the docstrings in `benchmarks/lines` say which
+manner). Memory is the peak beyond what the process held before the work, in separate processes that give freed arrays
+back at once. *Limit* is what the machine itself needs, measured then and there: of a network the multiplications by
+definition, of which a convolution may do without some (decision 32). Where the peer is a part of our own work, the
+ratio is its share. A processor without bf16 trains in float32 on both sides, and the lines that are about bf16 are left
+out there.
 
 `make bench` measures all lines, `python -m benchmarks a1_loss …` some; `make bench-check` fails where a ratio has
 fallen behind what `benchmarks/baseline.json` has of the same machine. Neither is part of `make check`: times of a
