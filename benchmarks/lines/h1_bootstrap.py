@@ -14,7 +14,7 @@ LINE = Line(
     wanted=20.0,
     repeats=15,
     shortfall=(
-        "Drawing patients takes a fifth of the time, their t values a third, the ends a fifth. It would take two "
+        "Drawing patients takes a third of the time, their t values two fifths, the ends a quarter. It would take two "
         "threads, for work that is over before a second one is awake."
     ),
 )
