@@ -21,6 +21,9 @@ VERSIONS = (
     "highdicom",
     "pillow",
     "onnxruntime",
+    "torchio",
+    "MedPy",
+    "batchgeneratorsv2",
 )
 
 
