@@ -135,9 +135,7 @@ def _tails(t: Floats, beyond: int) -> tuple[Floats, Floats]:
     ends = np.empty((len(t), 2))
     for row, end in zip(t, ends, strict=True):
         few = np.sort(row[::LOOKED_AT])
-        far = min(
-            2 * beyond // LOOKED_AT, len(few) - 1
-        )  # twice as many as wanted, so that chance seldom takes too many
+        far = min(2 * beyond // LOOKED_AT, len(few) - 1)  # twice as far in, so that chance seldom leaves too few
         lower, upper = row[row <= few[far]], row[row >= few[-1 - far]]
         if min(len(lower), len(upper)) < beyond:
             lower = upper = row
