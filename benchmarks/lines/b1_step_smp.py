@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.line import Limit, Line, Work
-from benchmarks.loader_sides import BATCH, SIZE, check_monai_batches, slices
+from benchmarks.loader_sides import BATCH, SIZE, check_same_batches, monai_batches, slices
 from benchmarks.training_sides import STEPS, arithmetic, monai_epoch, our_epochs, our_network
 
 LINE = Line(
@@ -32,7 +32,7 @@ def peer() -> Work:
 
 def same() -> None:
     """The batches. The networks differ: see the notes, and the next line for the same one on both sides."""
-    check_monai_batches(slices(STEPS * BATCH))
+    check_same_batches(monai_batches, slices(STEPS * BATCH))
 
 
 def limit() -> Limit:

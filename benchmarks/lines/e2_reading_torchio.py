@@ -50,6 +50,6 @@ def by_torchio(folder: Path) -> tuple[np.ndarray, np.ndarray, list[int]]:
 
 def notes() -> list[str]:
     return [
-        "that reader takes a series with missing slices or two echoes without a word; ours also hashes every file and "
-        "checks what it reads"
+        "with a slice missing, or both echoes in one folder, that reader gives a volume and a warning on the console; "
+        "ours also hashes every file and checks what it reads"
     ]

@@ -6,8 +6,9 @@ from benchmarks.line import Limit, Line, Work
 from benchmarks.loader_sides import (
     EPOCH,
     SIZE,
-    check_monai_batches,
+    check_same_batches,
     epoch_of,
+    monai_batches,
     monai_loader,
     our_epoch,
     passed_once,
@@ -32,7 +33,7 @@ def peer() -> Work:
 
 
 def same() -> None:
-    check_monai_batches(slices(EPOCH))
+    check_same_batches(monai_batches, slices(EPOCH))
 
 
 def limit() -> Limit:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from benchmarks.line import Limit, Line, Work
 from benchmarks.loader_sides import EPOCH, check_same_batches, epoch_of, our_epoch, passed_once, slices, torchio_loader
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from steelyard.batches.slices import SliceSet
 
 LINE = Line(
     "the same batches",
@@ -23,10 +31,12 @@ def peer() -> Work:
 
 
 def same() -> None:
-    held = slices(EPOCH)
-    batches = torchio_loader(held)
-    check_same_batches(((b["image"]["data"][..., 0], b["label"]["data"][:, 0, ..., 0]) for b in batches), held)
+    check_same_batches(_batches, slices(EPOCH))
 
 
 def limit() -> Limit:
     return passed_once()
+
+
+def _batches(held: SliceSet) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((b["image"]["data"][..., 0], b["label"]["data"][:, 0, ..., 0]) for b in torchio_loader(held))

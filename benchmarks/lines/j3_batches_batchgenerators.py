@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from benchmarks.line import Limit, Line, Work
 from benchmarks.loader_sides import (
     EPOCH,
@@ -12,6 +15,11 @@ from benchmarks.loader_sides import (
     passed_once,
     slices,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from steelyard.batches.slices import SliceSet
 
 LINE = Line(
     "the same batches",
@@ -31,9 +39,12 @@ def peer() -> Work:
 
 
 def same() -> None:
-    held = slices(EPOCH)
-    check_same_batches(((batch["image"], batch["segmentation"][:, 0]) for batch in batchgenerators_loader(held)), held)
+    check_same_batches(_batches, slices(EPOCH))
 
 
 def limit() -> Limit:
     return passed_once()
+
+
+def _batches(held: SliceSet) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((batch["image"], batch["segmentation"][:, 0]) for batch in batchgenerators_loader(held))

@@ -84,6 +84,34 @@ def test_losses_that_differ_in_gradient_or_value_are_found_out():
         check_same(lambda z, t: by_hand(z, t) + (z.detach() ** 2).mean(), by_hand, (2, 3, 16, 16))
 
 
+def test_loaders_that_move_slices_otherwise_or_images_and_labels_apart_are_found_out():
+    from benchmarks.loader_sides import BATCH, check_same_batches
+
+    from steelyard.batches.affine import RandomAffine
+    from steelyard.batches.order import Batches
+    from steelyard.batches.slices import SliceSet
+
+    labels = torch.zeros(4 * BATCH, 64, 64, dtype=torch.uint8)
+    labels[:, 20:44, 10:30] = 2
+    held = SliceSet(torch.zeros(4 * BATCH, 1, 64, 64), labels)
+
+    def moving(affine, *, seed=2):
+        return lambda one: Batches(one, batch_size=BATCH, seed=seed, augmentation=affine).epoch(0)
+
+    def apart(one):
+        pairs = zip(moving(RandomAffine())(one), moving(RandomAffine(), seed=3)(one), strict=True)
+        return ((image, label) for (image, _), (_, label) in pairs)
+
+    check_same_batches(moving(RandomAffine()), held)
+    for affine in (None, RandomAffine(translate_px=20, rotate_deg=20), RandomAffine(translate_px=3, rotate_deg=3)):
+        with pytest.raises(AssertionError, match="moving slices changes"):
+            check_same_batches(moving(affine), held)
+    with pytest.raises(AssertionError, match="images and labels lie apart"):
+        check_same_batches(apart, held)
+    with pytest.raises(AssertionError, match="batches differ: 4 of"):
+        check_same_batches(lambda one: list(moving(RandomAffine())(one))[:3], held)
+
+
 def _names_in(file: Path) -> set[str]:
     """Peers' packages that a file imports, variables of the environment that it reads, and the device `cuda`."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
